@@ -1,0 +1,7 @@
+module millrace.dev/services/scheduler
+
+go 1.26.0
+
+require millrace.dev/pkg v0.0.0
+
+replace millrace.dev/pkg => ../../pkg
