@@ -2,6 +2,7 @@
 package natstest
 
 import (
+	"net"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -44,6 +45,19 @@ func Start(t testing.TB, config natsd.Config) *Server {
 		}
 	}
 	return server
+}
+
+// Restart ends the server and starts it again on the same port and store, as another instance.
+func (s *Server) Restart() {
+	s.t.Helper()
+	port := s.Addr().(*net.TCPAddr).Port
+	s.Stop()
+	s.config.Port = port
+	again, err := natsd.Start(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Server = again
 }
 
 // Connect opens a connection as a committing process has it.

@@ -86,6 +86,9 @@ type Store interface {
 	// overwritten before it could be delivered is skipped; the sequence shows the hole. deliver must not block for long.
 	// Errors: ErrReset; otherwise the cause of ctx's end. Interrupted connections are resumed within.
 	Follow(ctx context.Context, after uint64, deliver func(Entry)) error
+
+	// Instance names the server instance whose sequences the current follower holds; empty before the first Follow.
+	Instance() string
 }
 
 // MaxMessage is the largest revision in bytes, body and header together. A Kubernetes object may have 1.5 MiB.

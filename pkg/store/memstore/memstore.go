@@ -238,6 +238,13 @@ func (s *Store) Follow(ctx context.Context, after uint64, deliver func(store.Ent
 	}
 }
 
+// Instance implements [store.Store].
+func (s *Store) Instance() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("memory-%d", s.resets)
+}
+
 // due lists what a follower behind after must see next, by sequence, and what tells it of more.
 func (s *Store) due(after uint64, resets int) (due []store.Entry, moved chan struct{}, reset bool) {
 	s.mu.Lock()

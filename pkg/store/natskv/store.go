@@ -227,6 +227,14 @@ func (s *Store) Last(ctx context.Context) (store.Position, error) {
 	return store.Position{Sequence: info.State.LastSeq, Time: info.Time}, nil
 }
 
+// Instance implements [store.Store].
+func (s *Store) Instance() string {
+	if held := s.server.Load(); held != nil {
+		return *held
+	}
+	return ""
+}
+
 // foreign says that this process is connected to another server instance than the one whose sequences it holds. Only on R1:
 // with more replicas the quorum keeps what was shown.
 func (s *Store) foreign() bool {
