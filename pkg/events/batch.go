@@ -1,11 +1,9 @@
 package events
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +72,7 @@ type Message struct {
 	Header Header
 }
 
-// Messages lists what a store must write for b: its entries and stamps in the order of [Sort], each an event that process
+// Messages lists what a store must write for b: its entries, then its stamps, each an event that process
 // made at now. Checks are not among them: several batches share one commit, and so their checks (package commit).
 func (b *Batch) Messages(process string, now time.Time) ([]Message, error) {
 	messages := make([]Message, 0, len(b.Entries)+len(b.Stamps))
@@ -110,22 +108,26 @@ func BatchOf(eventID string) string {
 	return id
 }
 
-// Sort puts messages into the order in which every prefix of a torn commit can be repaired: checks and claims, objects, orders and
-// routes, the rest, stamps. Removals go the other way round, before the stamps (P11).
-func Sort(messages []Message) {
-	slices.SortStableFunc(messages, func(a, b Message) int { return cmp.Compare(rank(a.Change), rank(b.Change)) })
-}
-
-func rank(c state.Change) int {
-	const stamps, removals = 20, 10
+// Rank orders the messages of a commit so that every prefix of a torn one can be repaired: checks and claims, objects,
+// orders and routes, the rest; then removals, the other way round; stamps last (P11).
+func Rank(c state.Change) int {
+	const removals, stamps = 10, 20
 	family, _, _ := strings.Cut(string(c.Key), ".")
-	level := map[string]int{"beat": 0, "claim": 1, "object": 2, "sealed": 2, "edge": 3, "done": 4, "epoch": 4}[family]
-	switch {
-	case family == "stamp":
+	level := 4
+	switch family {
+	case "beat":
+		level = 0
+	case "claim":
+		level = 1
+	case "object", "sealed":
+		level = 2
+	case "edge":
+		level = 3
+	case "stamp":
 		return stamps
-	case c.Remove:
-		return removals - level
-	default:
-		return level
 	}
+	if c.Remove {
+		return removals - level
+	}
+	return level
 }

@@ -13,6 +13,14 @@ type Info struct {
 	Stamp  state.StampKind // the stamp that every batch with this event must bear; state.NoSet where no set is decided
 }
 
+// StampedBy says that stamps hold the kind that the type demands.
+func (i Info) StampedBy(stamps []state.Stamp) bool {
+	return i.Stamp == state.NoSet || slices.ContainsFunc(stamps, func(s state.Stamp) bool { return s.Kind == i.Stamp })
+}
+
+// WrittenBy says that service may write events of this type.
+func (i Info) WrittenBy(service state.Service) bool { return slices.Contains(i.Writer, service) }
+
 // Type is an event type whose body is a T. Its variable's comment is the contract: body, readers, what a reader does when it
 // comes twice or never. docs/events.md is generated from it.
 type Type[T any] Info

@@ -36,13 +36,14 @@ var (
 
 // ConflictError is an [ErrConflict] with what the store said about it.
 type ConflictError struct {
-	// Actual is the sequence that a key of the batch really has, without saying which key. 0: not told; the
-	// conflicting write may still be on its way.
+	// Actual is the sequence that a key of the batch really has (0: it is absent), without saying which key.
 	Actual uint64
+	// Told says that Actual is known; otherwise the conflicting write was still on its way.
+	Told bool
 }
 
 func (e *ConflictError) Error() string {
-	if e.Actual == 0 {
+	if !e.Told {
 		return "conflict with a write in flight"
 	}
 	return fmt.Sprintf("conflict: a key is at revision %d", e.Actual)

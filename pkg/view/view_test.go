@@ -73,6 +73,9 @@ func del(t *testing.T, s store.Store, name string, replaces uint64) uint64 {
 	return first
 }
 
+// elapse lets time go by inside a synctest bubble.
+func elapse(d time.Duration) { <-time.NewTimer(d).C }
+
 func key(name string) state.Key { return storetest.Change(name, 0, "").Key }
 
 func fresh(t *testing.T, v *view.View) {
@@ -173,7 +176,7 @@ func TestP6_BeatReplacesASequenceThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New(nil)
 		del(t, s, "a", put(t, s, "a", 0, "1"))
-		time.Sleep(state.TombstoneTTL + time.Second) // virtual
+		elapse(state.TombstoneTTL + time.Second) // virtual
 		v := run(t, s, view.Config{})
 		fresh(t, v)
 		if _, err := s.Read(t.Context(), state.BeatKey("test", 0)); err != nil {
@@ -203,7 +206,7 @@ func TestP7_ViewThatLaggedTooLongStartsAnew(t *testing.T) {
 		fresh(t, v)
 		release := s.Hold()
 		del(t, s, "ghost", ghost)
-		time.Sleep(state.TombstoneTTL + time.Second) // virtual
+		elapse(state.TombstoneTTL + time.Second) // virtual
 		put(t, s, "later", 0, "1")
 		release()
 		fresh(t, v)
@@ -225,7 +228,7 @@ func TestP7_IdleViewStaysCurrent(t *testing.T) {
 		changes := 0
 		v := run(t, s, view.Config{Subscribers: []view.Subscriber{func(_, _ *view.Record) { changes++ }}})
 		fresh(t, v)
-		time.Sleep(5 * time.Hour) // virtual
+		elapse(5 * time.Hour) // virtual
 		fresh(t, v)
 		if changes != 1 {
 			t.Errorf("an idle view told of %d changes, want only the first", changes)
@@ -243,7 +246,7 @@ func TestP15_ResetDiscardsSequences(t *testing.T) {
 		fresh(t, v)
 		s.Reset(1)
 		put(t, s, "c", 0, "new") // takes the sequence that b had
-		time.Sleep(time.Second)  // virtual: the view starts anew
+		elapse(time.Second)      // virtual: the view starts anew
 		fresh(t, v)
 		wantBody(t, v, "a", "kept")
 		wantBody(t, v, "b", "")
@@ -332,7 +335,7 @@ func TestP5_SkipDuringTheLoadIsNotCoveredByAnEarlierQuestion(t *testing.T) {
 		put(t, s, "b", 0, "1")
 		release := s.Hold()
 		v := run(t, g, view.Config{})
-		time.Sleep(10 * time.Millisecond) // virtual: the view has asked
+		elapse(10 * time.Millisecond) // virtual: the view has asked
 		put(t, s, "a", a, "2")
 		release()
 		g.pass <- struct{}{} // b, at the sequence that the answer named

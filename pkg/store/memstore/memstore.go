@@ -158,7 +158,7 @@ func (s *Store) expectations(messages []events.Message) error {
 			return &store.ConflictError{}
 		}
 		if actual := s.entries[key].Revision; actual != m.Replaces {
-			return &store.ConflictError{Actual: actual}
+			return &store.ConflictError{Actual: actual, Told: true}
 		}
 		written[m.Key] = true
 	}
