@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace.dev/pkg/clock"
 	"millrace.dev/pkg/events"
 	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/store"
@@ -143,7 +144,7 @@ func (w *Writer) write(ctx context.Context, messages []located) (first uint64, e
 		default:
 			return 0, err
 		}
-		if !pause(ctx, time.Millisecond+rand.N(2*time.Millisecond)) {
+		if !clock.Pause(ctx, time.Millisecond+rand.N(2*time.Millisecond)) {
 			return 0, fmt.Errorf("%w: %w", store.ErrUnknown, context.Cause(ctx))
 		}
 	}
@@ -215,16 +216,4 @@ func (w *Writer) halve(ctx context.Context, members []*pending) {
 	half := len(members) / 2
 	w.commit(ctx, members[:half])
 	w.commit(ctx, members[half:])
-}
-
-// pause waits for d; false: ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

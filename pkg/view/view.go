@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace.dev/pkg/clock"
 	"millrace.dev/pkg/events"
 	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/store"
@@ -108,7 +109,7 @@ func (v *View) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		slog.Info("view starts anew", "component", "view", "err", err)
-		if !pause(ctx, retryAfter) {
+		if !clock.Pause(ctx, retryAfter) {
 			return context.Cause(ctx)
 		}
 	}

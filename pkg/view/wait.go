@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"millrace.dev/pkg/clock"
 )
 
 // waiter waits until the view is at target.
@@ -115,7 +117,7 @@ func (v *View) forget() {
 // itself while it is not exact; and now and then so that an idle view need not start anew at its next use. An answer that
 // does not arrive in time is followed by a beat (P6).
 func (v *View) ask(ctx context.Context) {
-	doubt, late := stopped(), stopped()
+	doubt, late := clock.Stopped(), clock.Stopped()
 	defer doubt.Stop()
 	defer late.Stop()
 	proof := time.NewTicker(proofPeriod)
@@ -150,12 +152,6 @@ func (v *View) ask(ctx context.Context) {
 	}
 }
 
-func stopped() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
-}
-
 func (v *View) moreAsks(first *waiter) []*waiter {
 	asking := []*waiter{first}
 	for {
@@ -177,7 +173,7 @@ func (v *View) question(ctx context.Context, asking []*waiter) {
 		v.mu.RUnlock()
 		last, err := v.store.Last(ctx)
 		if err != nil {
-			if !pause(ctx, retryAfter) {
+			if !clock.Pause(ctx, retryAfter) {
 				return
 			}
 			continue
@@ -213,16 +209,4 @@ func (v *View) hurry(ctx context.Context) (waiting bool) {
 		}
 	}
 	return waiting
-}
-
-// pause waits for d; false: ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
