@@ -91,7 +91,7 @@ func (w *Writer) arrange(members []*pending) []located {
 				continue
 			}
 			checks[key] = true
-			c := state.Change{Key: state.BeatKey(w.config.Process, len(checks)), Check: key, Replaces: revision, Body: []byte("{}")}
+			c := state.Change{Key: state.BeatKey(w.config.Process, len(checks)), Check: key, Replaces: revision, Body: []byte("{}"), TTL: state.TombstoneTTL}
 			b := events.Beat.Batch(events.Meta{Source: p.batch.Meta.Source})
 			b.Add(c)
 			beat, _ := b.Messages(w.config.Process, time.Now())

@@ -84,7 +84,7 @@ func (b *Batch) Messages(process string, now time.Time) ([]Message, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", s.Key(), err)
 		}
-		c := state.Change{Key: s.Key(), Replaces: s.Revision, Body: body}
+		c := state.Change{Key: s.Key(), Replaces: s.Revision, Body: body, Remove: s.End}
 		messages = append(messages, b.message(len(b.Entries)+i, StampMoved.Name, c, now))
 	}
 	return messages, nil
@@ -98,7 +98,7 @@ func (b *Batch) message(i int, typ string, c state.Change, now time.Time) Messag
 	if c.Remove {
 		c.TTL = state.TombstoneTTL
 	}
-	e := Event{Meta: b.Meta, ID: id, Type: typ, Subject: string(c.Key), Time: now, PrevRevision: c.Replaces}
+	e := Event{Meta: b.Meta, ID: id, Type: typ, Subject: string(c.Key), Time: now, PrevRevision: c.Replaces, Report: c.Report}
 	return Message{Change: c, Header: e.Encode()}
 }
 

@@ -34,6 +34,7 @@ const (
 	headerCausation   = "ce-causationid"
 	headerActor       = "ce-actor"
 	headerPrev        = "ce-prevrevision"
+	headerReport      = "ce-report"
 )
 
 const (
@@ -57,6 +58,7 @@ type Event struct {
 	Type         string
 	Subject      string // what it is about, as a key of the bucket
 	Time         time.Time
+	Report       string // the newest report of a node that it reflects; see state.Change
 	PrevRevision uint64 // the revision of the key that this one replaced; a gap here is a lost revision of the history
 }
 
@@ -74,6 +76,7 @@ func (e *Event) Encode() Header {
 	}
 	for key, value := range map[string]string{
 		headerActor: e.Actor, headerCorrelation: e.Correlation, headerCausation: e.Causation, headerTrace: e.Trace,
+		headerReport: e.Report,
 	} {
 		if value != "" {
 			h[key] = []string{value}
@@ -91,7 +94,7 @@ func Decode(h Header) (Event, error) {
 		return Event{}, fmt.Errorf("%w: %s is %q", ErrNotEvent, headerSpecVersion, h.Get(headerSpecVersion))
 	}
 	e := Event{
-		ID: h.Get(headerID), Type: h.Get(headerType), Subject: h.Get(headerSubject),
+		ID: h.Get(headerID), Type: h.Get(headerType), Subject: h.Get(headerSubject), Report: h.Get(headerReport),
 		Meta: Meta{
 			Source: h.Get(headerSource), Actor: h.Get(headerActor), Trace: h.Get(headerTrace),
 			Correlation: h.Get(headerCorrelation), Causation: h.Get(headerCausation),

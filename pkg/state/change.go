@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -24,6 +25,9 @@ type Change struct {
 	// Body is the JSON of the new revision; for a removal the last body, so that watchers see what was removed (P3).
 	Body   []byte
 	Remove bool
+	// Report is the newest report of a node that the revision reflects, as [FormatReport] writes it. It travels in the event's
+	// envelope from revision to revision, so that an older report which arrives later is recognised (P17). Empty: none.
+	Report string
 	TTL    time.Duration // 0: for ever; a removal always has TombstoneTTL
 }
 
@@ -47,6 +51,45 @@ func Decode(body []byte, revision uint64, obj scheme.Object) error {
 	}
 	obj.SetResourceVersion(FormatRevision(revision))
 	return nil
+}
+
+// Versioned is a stored body with its revision as metadata.resourceVersion, for readers of the api. It does not decode: the
+// bodies that [Encode] makes have their metadata behind kind and apiVersion.
+func Versioned(body []byte, revision uint64) []byte {
+	const metadata = `"metadata":{`
+	at := bytes.Index(body, []byte(metadata))
+	if at < 0 {
+		return body
+	}
+	at += len(metadata)
+	versioned := make([]byte, 0, len(body)+40)
+	versioned = append(versioned, body[:at]...)
+	versioned = append(versioned, `"resourceVersion":"`...)
+	versioned = strconv.AppendUint(versioned, revision, 10)
+	versioned = append(versioned, '"')
+	if body[at] != '}' {
+		versioned = append(versioned, ',')
+	}
+	return append(versioned, body[at:]...)
+}
+
+// Report numbers what a node reports: the kubelet's start, counted on its disk, and a counter of its own.
+type Report struct{ Start, Counter uint64 }
+
+// Before says that r was made before other.
+func (r Report) Before(other Report) bool {
+	return r.Start < other.Start || r.Start == other.Start && r.Counter < other.Counter
+}
+
+// FormatReport is a report's number in an event's envelope.
+func FormatReport(r Report) string { return fmt.Sprintf("%d.%d", r.Start, r.Counter) }
+
+// ParseReport reads what [FormatReport] wrote; anything else is the number before all others.
+func ParseReport(text string) (r Report) {
+	if _, err := fmt.Sscanf(text, "%d.%d", &r.Start, &r.Counter); err != nil {
+		return Report{}
+	}
+	return r
 }
 
 // FormatRevision is a revision as resourceVersion.

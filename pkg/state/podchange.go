@@ -29,6 +29,8 @@ type Seen interface {
 	Revision(Key) uint64
 	// Body is the stored body of a key; nil if it is absent or removed.
 	Body(Key) []byte
+	// Report is the newest report that a key's revision reflects; see [Change].
+	Report(Key) string
 }
 
 // PodChange is the one function that makes orders. It gives the changes that turn before into after: the pod and, if
@@ -96,7 +98,9 @@ func podWrite(seen Seen, before, after *corev1.Pod) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	return podBody(key, revision, after)
+	c, err := podBody(key, revision, after)
+	c.Report = seen.Report(key)
+	return c, err
 }
 
 func podBody(key Key, replaces uint64, pod *corev1.Pod) (Change, error) {

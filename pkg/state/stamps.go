@@ -27,6 +27,8 @@ type Stamp struct {
 	// Revision is the stamp's revision in an exact view, or one's own acknowledged batch; 0 gives birth to the stamp,
 	// which only the batch that creates the set's owner may do (P9).
 	Revision uint64
+	// End removes the stamp together with its owner.
+	End bool
 	// Data is what the set must remember beyond its members, such as the last scheduled time of a CronJob (P25). Optional.
 	Data json.RawMessage
 }

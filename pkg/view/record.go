@@ -22,6 +22,8 @@ type Record struct {
 	Ref state.ObjectRef
 	// What of the event's envelope is needed later on.
 	EventID, EventType, Actor, Correlation, Trace string
+	// Report is the newest report of a node that the revision reflects.
+	Report string
 
 	object atomic.Pointer[scheme.Object]
 }
@@ -30,6 +32,7 @@ func record(e store.Entry) *Record {
 	r := &Record{Key: e.Key, Revision: e.Revision, Time: e.Time, Removed: e.Removed, Body: e.Body}
 	if event, err := events.Decode(e.Header); err == nil { // a message that is no event still is a revision
 		r.EventID, r.EventType, r.Actor, r.Correlation, r.Trace = event.ID, event.Type, event.Actor, event.Correlation, event.Trace
+		r.Report = event.Report
 	}
 	r.Ref, _ = state.ParseObjectKey(e.Key)
 	return r

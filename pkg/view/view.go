@@ -305,6 +305,14 @@ func (v *View) Body(key state.Key) []byte {
 	return nil
 }
 
+// Report implements [state.Seen].
+func (v *View) Report(key state.Key) string {
+	if r := v.Get(key); r != nil && !r.Removed {
+		return r.Report
+	}
+	return ""
+}
+
 // Stamp is the stamp of a set as the view sees it; its Data is what the last decision left. A stamp that does not exist
 // has revision 0, which only its owner's creation may use.
 func (v *View) Stamp(kind state.StampKind, id string) state.Stamp {
@@ -378,7 +386,7 @@ func (v *View) Each(prefix state.Key, visit func(*Record)) {
 func (v *View) beat(ctx context.Context) error {
 	key := state.BeatKey(v.config.Process, 0)
 	b := events.Beat.Batch(events.Meta{Source: v.config.Source})
-	b.Add(state.Change{Key: key, Replaces: v.Revision(key), Body: []byte("{}")})
+	b.Add(state.Change{Key: key, Replaces: v.Revision(key), Body: []byte("{}"), TTL: state.TombstoneTTL})
 	messages, err := b.Messages(v.config.Process, time.Now())
 	if err != nil {
 		return err

@@ -51,13 +51,27 @@ func Do(ctx context.Context, nc *nats.Conn, c Call) ([]byte, error) {
 	if c.ID == "" {
 		c.ID = events.NewID()
 	}
+	var body []byte
+	err := Retry(ctx, func() (err error) {
+		body, err = attempt(ctx, nc, &c)
+		return err
+	})
+	if err != nil && unanswered(err) {
+		err = fmt.Errorf("request %s: %w", c.Subject, err)
+	}
+	return body, err
+}
+
+// Retry makes a request again, with growing pauses, as long as nobody answers it; then the error is [store.ErrUnavailable].
+// An error that was answered ends it at once, and so does the end of ctx.
+func Retry(ctx context.Context, request func() error) error {
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		body, err := attempt(ctx, nc, &c)
+		err := request()
 		if err == nil || !unanswered(err) {
-			return body, err
+			return err
 		}
 		if !clock.Pause(ctx, wait) {
-			return nil, fmt.Errorf("request %s: %w: %w", c.Subject, store.ErrUnavailable, errors.Join(err, context.Cause(ctx)))
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, errors.Join(err, context.Cause(ctx)))
 		}
 	}
 }

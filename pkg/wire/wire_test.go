@@ -39,6 +39,9 @@ func serve(t *testing.T, nc *nats.Conn, subject string, handle wire.Handler) {
 		cancel()
 		wg.Wait()
 	})
+	for nc.NumSubscriptions() == 0 {
+		runtime.Gosched()
+	}
 	flush(t, nc)
 }
 

@@ -31,8 +31,6 @@ const (
 	notesBytes = 64 << 20
 	// leaseMarker is how long the marker of an expired lease stays; it is what wakes the next candidate.
 	leaseMarker = 10 * time.Second
-	// LeaseTTL is how long a lease outlives its last renewal.
-	LeaseTTL = 5 * time.Second
 )
 
 // streams is every stream of the cluster. The KV helper of nats.go hides fields that the state bucket needs, so all are made by
