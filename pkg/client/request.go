@@ -23,8 +23,11 @@ const (
 	VerbInfo = "info"
 )
 
-// Status is the subresource that is written apart from metadata and spec.
-const Status = "status"
+// The subresources that are written apart from metadata and spec.
+const (
+	Status   = "status"
+	Finalize = "finalize" // of a namespace: who has emptied it lets it go
+)
 
 // Request is the body of a request.
 type Request struct {
@@ -76,6 +79,7 @@ type SessionAnswer struct {
 // Info is what the cluster says about itself.
 type Info struct {
 	Server     json.RawMessage `json:"server"` // version.Info of the api that answered
+	NATS       string          `json:"nats"`   // the server it is connected to
 	Components []Component     `json:"components"`
 }
 

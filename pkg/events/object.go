@@ -60,4 +60,8 @@ var Beat = Type[struct{}]{Name: "dev.millrace.process.beat", Writer: byAll}
 // Body: [state.EpochBody]. Readers: every view and feed. Delivered twice: drop by revision. Missed: a view rebuilds.
 var EpochBegun = Type[state.EpochBody]{Name: "dev.millrace.epoch.begun", Writer: byAPI}
 
-var systemTypes = []Info{StampMoved.Info(), ClaimTaken.Info(), Beat.Info(), EpochBegun.Info()}
+// Repaired says that the boot check dropped what a torn batch had left beside no object.
+// Body: as it last was. Readers: people. Delivered twice: drop by revision. Missed: a view rebuilds.
+var Repaired = Type[struct{}]{Name: "dev.millrace.boot.repaired", Writer: byAPI}
+
+var systemTypes = []Info{Repaired.Info(), StampMoved.Info(), ClaimTaken.Info(), Beat.Info(), EpochBegun.Info()}

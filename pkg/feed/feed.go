@@ -43,39 +43,17 @@ const (
 	headerOperation = "KV-Operation"
 )
 
-// Entry is one revision of a key of the feed.
-type Entry struct {
-	Key      state.Key `json:"key"`
-	Revision uint64    `json:"revision"`
-	Body     []byte    `json:"body,omitempty"`
-	Removed  bool      `json:"removed,omitempty"`
-}
-
-// Snapshot is everything that the feed's keys are at one revision.
-type Snapshot struct {
-	Revision uint64  `json:"revision"`
-	Epoch    uint64  `json:"epoch"` // the revision of the epoch key: sequences of another epoch mean nothing (P15)
-	Entries  []Entry `json:"entries"`
-}
-
-// Beat is what the control plane answers to a sign of life.
-type Beat struct {
-	Digest   state.Digest `json:"digest"`   // of what the feed should hold
-	Revision uint64       `json:"revision"` // that the digest stands for
-	Epoch    uint64       `json:"epoch"`
-}
-
 // Config is what a feed is made of.
 type Config struct {
 	Subject string    // what is republished, such as "edge.order.n1.>"
 	Prefix  state.Key // what the keys begin with
 	// Snapshot asks for a snapshot that is not older than the question.
-	Snapshot func(context.Context) (*Snapshot, error)
+	Snapshot func(context.Context) (*state.Snapshot, error)
 	// Beat shows that this node lives and learns what it should hold. It is called every Every.
-	Beat  func(context.Context) (*Beat, error)
+	Beat  func(context.Context) (*state.Beat, error)
 	Every time.Duration // 0: DefaultBeat
 	// Handle is told of every change, one at a time; Removed entries bear the last body if it is known. It must not block.
-	Handle func(Entry)
+	Handle func(state.FeedEntry)
 	Meters *telemetry.Registry
 }
 
@@ -86,7 +64,7 @@ type Feed struct {
 	meters meters
 
 	mu     sync.Mutex
-	held   map[state.Key]Entry
+	held   map[state.Key]state.FeedEntry
 	digest state.Digest // of the live entries
 	seen   uint64       // the highest revision applied or covered by a snapshot
 	epoch  uint64
@@ -102,7 +80,7 @@ func New(nc *nats.Conn, config Config) *Feed {
 		config.Every = DefaultBeat
 	}
 	return &Feed{
-		nc: nc, config: config, meters: newMeters(config.Meters), held: map[state.Key]Entry{},
+		nc: nc, config: config, meters: newMeters(config.Meters), held: map[state.Key]state.FeedEntry{},
 		synced: make(chan struct{}), kicks: make(chan string, 1), applied: make(chan struct{}, 1),
 	}
 }
@@ -111,10 +89,10 @@ func New(nc *nats.Conn, config Config) *Feed {
 func (f *Feed) Synced() <-chan struct{} { return f.synced }
 
 // Held is a copy of the live entries.
-func (f *Feed) Held() []Entry {
+func (f *Feed) Held() []state.FeedEntry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var live []Entry
+	var live []state.FeedEntry
 	for _, e := range f.held {
 		if !e.Removed {
 			live = append(live, e)
@@ -170,7 +148,7 @@ func (f *Feed) kick(why string) {
 // resync asks for snapshots until one is applied, and goes on taking what is republished meanwhile. false: ctx has ended.
 func (f *Feed) resync(ctx context.Context, why string, messages <-chan *nats.Msg) bool {
 	f.meters.resyncs.Add(1, why)
-	snapshots := make(chan *Snapshot, 1)
+	snapshots := make(chan *state.Snapshot, 1)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { snapshots <- f.ask(ctx) })
@@ -189,7 +167,7 @@ func (f *Feed) resync(ctx context.Context, why string, messages <-chan *nats.Msg
 }
 
 // ask has the server know our subscription, then asks for a snapshot until there is one; nil: ctx has ended.
-func (f *Feed) ask(ctx context.Context) *Snapshot {
+func (f *Feed) ask(ctx context.Context) *state.Snapshot {
 	for {
 		s, err := f.snapshot(ctx)
 		if err == nil {
@@ -204,7 +182,7 @@ func (f *Feed) ask(ctx context.Context) *Snapshot {
 	}
 }
 
-func (f *Feed) snapshot(ctx context.Context) (*Snapshot, error) {
+func (f *Feed) snapshot(ctx context.Context) (*state.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := f.nc.FlushWithContext(ctx); err != nil {
@@ -214,7 +192,7 @@ func (f *Feed) snapshot(ctx context.Context) (*Snapshot, error) {
 }
 
 // apply makes the copy equal to a snapshot, but for what is newer already.
-func (f *Feed) apply(s *Snapshot) {
+func (f *Feed) apply(s *state.Snapshot) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s.Epoch != f.epoch {
@@ -257,7 +235,7 @@ func (f *Feed) apply(s *Snapshot) {
 }
 
 // put files an entry and tells the handler. Caller holds mu.
-func (f *Feed) put(e Entry) {
+func (f *Feed) put(e state.FeedEntry) {
 	if had, ok := f.held[e.Key]; ok {
 		f.forget(had)
 	}
@@ -266,13 +244,13 @@ func (f *Feed) put(e Entry) {
 	f.config.Handle(e)
 }
 
-func (f *Feed) count(e Entry) {
+func (f *Feed) count(e state.FeedEntry) {
 	if !e.Removed {
 		f.digest.Add(e.Key, e.Revision)
 	}
 }
 
-func (f *Feed) forget(e Entry) {
+func (f *Feed) forget(e state.FeedEntry) {
 	if !e.Removed {
 		f.digest.Remove(e.Key, e.Revision)
 	}
@@ -302,20 +280,20 @@ func (f *Feed) take(m *nats.Msg) {
 
 // parse reads a republished message. Inside an account anyone may publish on our subject as the answer to a request of his own,
 // so what does not say where the server took it from is refused.
-func (f *Feed) parse(m *nats.Msg) (e Entry, last uint64, err error) {
+func (f *Feed) parse(m *nats.Msg) (e state.FeedEntry, last uint64, err error) {
 	subject := m.Header.Get(headerSubject)
 	if m.Header.Get(headerStream) != state.Stream || subject != state.SubjectPrefix+m.Subject || m.Reply != "" {
-		return Entry{}, 0, errors.New("it was not republished from the state")
+		return state.FeedEntry{}, 0, errors.New("it was not republished from the state")
 	}
 	key, _ := state.KeyOfSubject(subject)
 	if !strings.HasPrefix(string(key), string(f.config.Prefix)) {
-		return Entry{}, 0, errors.New("its key is not ours")
+		return state.FeedEntry{}, 0, errors.New("its key is not ours")
 	}
 	if e.Revision, err = strconv.ParseUint(m.Header.Get(headerSequence), 10, 64); err != nil {
-		return Entry{}, 0, fmt.Errorf("%s: %w", headerSequence, err)
+		return state.FeedEntry{}, 0, fmt.Errorf("%s: %w", headerSequence, err)
 	}
 	if last, err = strconv.ParseUint(m.Header.Get(headerLast), 10, 64); err != nil {
-		return Entry{}, 0, fmt.Errorf("%s: %w", headerLast, err)
+		return state.FeedEntry{}, 0, fmt.Errorf("%s: %w", headerLast, err)
 	}
 	e.Key, e.Body, e.Removed = key, m.Data, m.Header.Get(headerOperation) != ""
 	return e, last, nil

@@ -116,3 +116,13 @@ func (n *Noter) event(about scheme.Object, path, typ, reason, message string) (*
 	body, err := json.Marshal(event)
 	return event, body, err
 }
+
+// Publisher sends a message on its way without waiting. A *wire.Conn is one.
+type Publisher interface {
+	Publish(subject string, body []byte) error
+}
+
+// ToStream publishes notes to the stream itself, for the services of the control plane.
+func ToStream(to Publisher) func(*corev1.Event, []byte) error {
+	return func(event *corev1.Event, body []byte) error { return to.Publish(Subject(event.Namespace, event.Name), body) }
+}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"millrace.dev/pkg/scheme"
 )
 
@@ -125,8 +127,16 @@ func ObjectChange(after scheme.Object, replaces uint64) (Change, error) {
 	}
 	return Change{
 		Key: ObjectKey(RefOf(after)), Replaces: replaces, Body: body,
-		Remove: after.GetDeletionTimestamp() != nil && len(after.GetFinalizers()) == 0,
+		Remove: after.GetDeletionTimestamp() != nil && !held(after),
 	}, nil
+}
+
+// held says that somebody must do something before the object may go.
+func held(obj scheme.Object) bool {
+	if namespace, ok := obj.(*corev1.Namespace); ok && len(namespace.Spec.Finalizers) > 0 {
+		return true
+	}
+	return len(obj.GetFinalizers()) > 0
 }
 
 // Removal is the change that removes an object whose last revision is before.

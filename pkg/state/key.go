@@ -45,7 +45,11 @@ const (
 const Epoch Key = "epoch"
 
 // ObjectRef names one object: the resource as scheme.Kind.Resource prints it, namespace (empty for cluster-scoped) and name.
-type ObjectRef struct{ Resource, Namespace, Name string }
+type ObjectRef struct {
+	Resource  string `json:"resource"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
 
 func (r ObjectRef) String() string {
 	if r.Namespace == "" {
@@ -77,8 +81,13 @@ func OrderKey(node, namespace, pod string) Key {
 	return join(familyEdge, edgeOrder, node, namespace, pod)
 }
 
-// OrderPrefix begins the keys of all orders of a node.
-func OrderPrefix(node string) Key { return join(familyEdge, edgeOrder, node) + "." }
+// OrderPrefix begins the keys of all orders of a node; "" means of all nodes.
+func OrderPrefix(node string) Key {
+	if node == "" {
+		return join(familyEdge, edgeOrder) + "."
+	}
+	return join(familyEdge, edgeOrder, node) + "."
+}
 
 // ParseOrderKey is the inverse of [OrderKey].
 func ParseOrderKey(k Key) (node string, pod ObjectRef, ok bool) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -135,6 +136,26 @@ func orderWrite(seen Seen, pod *corev1.Pod) (c Change, changed bool, err error) 
 		return Change{}, false, fmt.Errorf("encode order %s: %w", key, err)
 	}
 	return Change{Key: key, Replaces: seen.Revision(key), Body: body}, !bytes.Equal(had, body), nil
+}
+
+// ConfigChange is the change of an order whose node must know of newer revisions of the ConfigMaps and Secrets that its pod
+// refers to; changed is false if it names them already.
+func ConfigChange(seen Seen, key Key) (c Change, changed bool, err error) {
+	body := seen.Body(key)
+	if body == nil {
+		return Change{}, false, nil
+	}
+	order, err := DecodeOrder(body)
+	if err != nil {
+		return Change{}, false, fmt.Errorf("%s: %w", key, err)
+	}
+	newest := configRevisions(seen, order.Pod)
+	if maps.Equal(newest, order.Config) {
+		return Change{}, false, nil
+	}
+	order.Config = newest
+	body, err = json.Marshal(order)
+	return Change{Key: key, Replaces: seen.Revision(key), Body: body}, true, err
 }
 
 // ordered is what of a pod a node is told.

@@ -45,10 +45,10 @@ var errStale = errors.New("view was not shown to be current in time")
 // tells only what is different.
 type Subscriber func(before, after *Record)
 
-// Index files records under keys of its own, such as the pods of a node. It must be pure.
+// Index files live records under keys of its own, such as the pods of a node. It must be pure.
 type Index struct {
 	Name string
-	Keys func(*Record) []string // for a live record of an object
+	Keys func(*Record) []string // empty: not filed
 }
 
 // Config is what a view is made of.
@@ -57,8 +57,9 @@ type Config struct {
 	Source      string // the source of its beat events
 	Indexes     []Index
 	Subscribers []Subscriber
-	// Initial is called once, when the view is exact for the first time.
-	Initial func()
+	// Loaded is called, like a subscriber, each time the view has become whole: at first, and whenever it had to start anew.
+	// What was told under older positions may not be continued from.
+	Loaded func(position uint64)
 }
 
 // View is the copy. Its zero value is not usable: call [New], then [View.Run]. Safe for concurrent use.
@@ -175,18 +176,22 @@ func (v *View) put(next *Record) {
 
 // file keeps the indexes. Caller holds mu.
 func (v *View) file(before, after *Record) {
-	if before != nil && !before.Removed && before.Ref.Resource != "" {
-		delete(v.byKind[before.Ref.Resource][before.Ref.Namespace], before.Ref.Name)
+	if before != nil && !before.Removed {
+		if before.Ref.Resource != "" {
+			delete(v.byKind[before.Ref.Resource][before.Ref.Namespace], before.Ref.Name)
+		}
 		for _, i := range v.config.Indexes {
 			for _, key := range i.Keys(before) {
 				remove(v.indexes[i.Name], key, before.Key)
 			}
 		}
 	}
-	if after == nil || after.Removed || after.Ref.Resource == "" {
+	if after.Removed {
 		return
 	}
-	insert(insertMap(v.byKind, after.Ref.Resource), after.Ref.Namespace, after.Ref.Name, after)
+	if after.Ref.Resource != "" {
+		insert(insertMap(v.byKind, after.Ref.Resource), after.Ref.Namespace, after.Ref.Name, after)
+	}
 	for _, i := range v.config.Indexes {
 		for _, key := range i.Keys(after) {
 			insert(v.indexes[i.Name], key, after.Key, after)
@@ -230,9 +235,8 @@ func (v *View) finishLoad() {
 			tell(before, after)
 		}
 	}
-	if first := v.config.Initial; first != nil {
-		v.config.Initial = nil
-		first()
+	if v.config.Loaded != nil {
+		v.config.Loaded(v.position)
 	}
 }
 
@@ -359,8 +363,8 @@ func compareRefs(a, b *Record) int {
 	return strings.Compare(a.Ref.Name, b.Ref.Name)
 }
 
-// ByIndex gives the live records that an index files under key, in no order.
-func (v *View) ByIndex(index, key string) []*Record {
+// ByIndex gives the live records that an index files under key, in no order, and the position they stand for.
+func (v *View) ByIndex(index, key string) ([]*Record, uint64) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	filed := v.indexes[index][key]
@@ -368,18 +372,21 @@ func (v *View) ByIndex(index, key string) []*Record {
 	for _, r := range filed {
 		list = append(list, r)
 	}
-	return list
+	return list, v.position
 }
 
-// Each calls visit for every live record whose key begins with prefix, in no order, while the view is locked.
-func (v *View) Each(prefix state.Key, visit func(*Record)) {
+// ListPrefix gives the live records whose key begins with prefix, in no order, and the position they stand for. It looks at
+// every key.
+func (v *View) ListPrefix(prefix state.Key) ([]*Record, uint64) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	var list []*Record
 	for key, r := range v.records {
 		if !r.Removed && strings.HasPrefix(string(key), string(prefix)) {
-			visit(r)
+			list = append(list, r)
 		}
 	}
+	return list, v.position
 }
 
 // beat writes the view's own key, so that there is a sequence which will surely come.

@@ -254,6 +254,13 @@ func TestP15_ResetDiscardsSequences(t *testing.T) {
 	})
 }
 
+func wantFiled(t *testing.T, v *view.View, key string, want int) {
+	t.Helper()
+	if got, _ := v.ByIndex("body", key); len(got) != want {
+		t.Errorf("%d records under %s, want %d", len(got), key, want)
+	}
+}
+
 func TestIndexFollowsItsRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New(nil)
@@ -261,19 +268,14 @@ func TestIndexFollowsItsRecords(t *testing.T) {
 		a := put(t, s, "a", 0, "x")
 		put(t, s, "b", 0, "x")
 		fresh(t, v)
-		if got := len(v.ByIndex("body", "x")); got != 2 {
-			t.Errorf("%d records under x, want 2", got)
-		}
+		wantFiled(t, v, "x", 2)
 		a = put(t, s, "a", a, "y")
 		fresh(t, v)
-		if x, y := len(v.ByIndex("body", "x")), len(v.ByIndex("body", "y")); x != 1 || y != 1 {
-			t.Errorf("%d records under x and %d under y, want 1 and 1", x, y)
-		}
+		wantFiled(t, v, "x", 1)
+		wantFiled(t, v, "y", 1)
 		del(t, s, "a", a)
 		fresh(t, v)
-		if got := len(v.ByIndex("body", "y")); got != 0 {
-			t.Errorf("%d records under y after the removal, want 0", got)
-		}
+		wantFiled(t, v, "y", 0)
 		if list := v.List("configmaps", "test"); len(list) != 1 || list[0].Ref.Name != "b" {
 			t.Errorf("List = %v, want b alone", list)
 		}

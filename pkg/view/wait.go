@@ -34,6 +34,25 @@ func (v *View) AwaitExact(ctx context.Context, revision uint64) error {
 	return v.await(ctx, &waiter{target: revision, exact: true, done: make(chan struct{})})
 }
 
+// ReadExact waits until the view is exact and runs read while it is: whatever subscribers keep is, for that moment, the bucket
+// as it was at position. read must be quick and must not call the view. The error is the end of ctx.
+func (v *View) ReadExact(ctx context.Context, read func(position uint64)) error {
+	for {
+		v.mu.RLock()
+		exact := v.exact()
+		if exact {
+			read(v.position)
+		}
+		v.mu.RUnlock()
+		if exact {
+			return nil
+		}
+		if err := v.AwaitExact(ctx, 0); err != nil {
+			return err
+		}
+	}
+}
+
 func (v *View) await(ctx context.Context, w *waiter) error {
 	v.mu.Lock()
 	v.waiters = append(v.waiters, w)

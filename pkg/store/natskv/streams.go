@@ -2,11 +2,14 @@ package natskv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"millrace.dev/pkg/clock"
 	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/store"
 )
@@ -24,11 +27,12 @@ const (
 	// maxConsumers is explicit because the server's own limit of 1,000 for 0 and -1 is silent (facts: 10026). A few a process.
 	maxConsumers = 256
 	// historyAge is how long the event history reaches back.
-	historyAge = 7 * 24 * time.Hour
-	noteAge    = time.Hour
-	commandAge = 3 * 24 * time.Hour // an older command gets the outcome "expired" (P26)
-	logsBytes  = 256 << 20          // both are reserved: a store must have room for them
-	notesBytes = 64 << 20
+	historyAge  = 7 * 24 * time.Hour
+	noteAge     = time.Hour
+	ensurePause = 50 * time.Millisecond
+	commandAge  = 3 * 24 * time.Hour // an older command gets the outcome "expired" (P26)
+	logsBytes   = 256 << 20          // both are reserved: a store must have room for them
+	notesBytes  = 64 << 20
 	// leaseMarker is how long the marker of an expired lease stays; it is what wakes the next candidate.
 	leaseMarker = 10 * time.Second
 )
@@ -92,4 +96,23 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, replicas int) er
 		}
 	}
 	return nil
+}
+
+// EnsureAll is [EnsureStreams] over a connection; it tries until JetStream answers.
+func EnsureAll(ctx context.Context, nc *nats.Conn, replicas int) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("make streams: %w", err)
+	}
+	for {
+		attempt, cancel := context.WithTimeout(ctx, ackTimeout)
+		err := EnsureStreams(attempt, js, replicas)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if !clock.Pause(ctx, ensurePause) {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
 }
