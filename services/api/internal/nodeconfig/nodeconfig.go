@@ -1,0 +1,231 @@
+// Package nodeconfig answers what nodes ask for: snapshots of their orders, the contents of the ConfigMaps and Secrets that their
+// orders refer to, and heartbeats. A node gets nothing that no order of its own refers to.
+package nodeconfig
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"millrace.dev/pkg/scheme"
+	"millrace.dev/pkg/state"
+	"millrace.dev/pkg/store"
+	"millrace.dev/pkg/view"
+	"millrace.dev/pkg/wire"
+	"millrace.dev/services/api/internal/seal"
+)
+
+// indexOrders files orders by their node.
+const indexOrders = "orders by node"
+
+// Index is what the view of a [Config] must file.
+var Index = view.Index{Name: indexOrders, Keys: func(r *view.Record) []string {
+	if node, _, ok := state.ParseOrderKey(r.Key); ok {
+		return []string{node}
+	}
+	return nil
+}}
+
+// awaitOrder bounds the wait for the order that a request names.
+const awaitOrder = 5 * time.Second
+
+// Config answers nodes. Safe for concurrent use.
+type Config struct {
+	View   *view.View
+	Sealer *seal.Sealer
+	Orders *Orders
+}
+
+// Snapshot is a [wire.Handler] for snap.<node>: everything the node must run, from a view that is not older than the question.
+func (c *Config) Snapshot(ctx context.Context, in *wire.Incoming) error {
+	_, node, err := wire.ParseNodeSubject(in.Subject)
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	var r state.SnapshotRequest
+	if len(in.Body) > 0 {
+		if err := json.Unmarshal(in.Body, &r); err != nil {
+			return apierrors.NewBadRequest(fmt.Sprintf("snapshot: %v", err))
+		}
+	}
+	if err := c.View.Fresh(ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	records, position := c.View.ByIndex(indexOrders, node)
+	if r.Routes {
+		records, position = c.View.ListPrefix(state.RoutePrefix())
+	}
+	return sendSnapshot(in, records, state.Snapshot{Revision: position, Epoch: c.View.Revision(state.Epoch)})
+}
+
+// sendSnapshot sends the entries in pieces; every piece bears the revision that all stand for.
+func sendSnapshot(in *wire.Incoming, records []*view.Record, s state.Snapshot) error {
+	size := 0
+	for _, r := range records {
+		if size > 0 && size+len(r.Body) > wire.PieceSize {
+			if err := sendPiece(in, s, false); err != nil {
+				return err
+			}
+			s.Entries, size = nil, 0
+		}
+		s.Entries = append(s.Entries, state.FeedEntry{Key: r.Key, Revision: r.Revision, Body: r.Body})
+		size += len(r.Body)
+	}
+	return sendPiece(in, s, true)
+}
+
+func sendPiece(in *wire.Incoming, s state.Snapshot, last bool) error {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return in.Piece(body, last)
+}
+
+// Contents is a [wire.Handler] for config.<node>: ConfigMaps and Secrets that an order of the node refers to.
+func (c *Config) Contents(ctx context.Context, in *wire.Incoming) error {
+	_, node, err := wire.ParseNodeSubject(in.Subject)
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	var r state.ConfigRequest
+	if err := json.Unmarshal(in.Body, &r); err != nil {
+		return apierrors.NewBadRequest(fmt.Sprintf("config: %v", err))
+	}
+	order, err := c.order(ctx, node, &r)
+	if err != nil {
+		return err
+	}
+	allowed := state.ConfigRefs(order.Pod)
+	var answer state.ConfigAnswer
+	for _, ref := range r.Refs {
+		if !slices.Contains(allowed, ref) {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: ref.Resource}, ref.Name,
+				fmt.Errorf("no order of node %q refers to it", node))
+		}
+		if err := c.add(&answer, ref); err != nil {
+			return err
+		}
+	}
+	return in.AnswerJSON(answer)
+}
+
+// order is the order that the request names, at least as new as the node knows it (P21).
+func (c *Config) order(ctx context.Context, node string, r *state.ConfigRequest) (*state.Order, error) {
+	ctx, cancel := context.WithTimeout(ctx, awaitOrder)
+	defer cancel()
+	if err := c.View.AwaitExact(ctx, r.Order); err != nil {
+		return nil, fmt.Errorf("%w: await order %d: %w", store.ErrUnavailable, r.Order, err)
+	}
+	body := c.View.Body(state.OrderKey(node, r.Namespace, r.Pod))
+	if body == nil {
+		return nil, apierrors.NewForbidden(schema.GroupResource{Resource: scheme.Pods}, r.Pod, fmt.Errorf("node %q has no order for it", node))
+	}
+	return state.DecodeOrder(body)
+}
+
+func (c *Config) add(answer *state.ConfigAnswer, ref state.ObjectRef) error {
+	record := c.View.Object(ref)
+	if record == nil {
+		return nil // the kubelet says what is missing
+	}
+	if ref.Resource == scheme.ConfigMaps {
+		if configMap, ok := view.As[*corev1.ConfigMap](record); ok {
+			answer.ConfigMaps = append(answer.ConfigMaps, *configMap)
+		}
+		return nil
+	}
+	plain, err := c.Sealer.Open(record.Key, record.Body)
+	if err != nil {
+		return err
+	}
+	var secret corev1.Secret
+	if err := state.Decode(plain, record.Revision, &secret); err != nil {
+		return err
+	}
+	answer.Secrets = append(answer.Secrets, secret)
+	return nil
+}
+
+// Heartbeat is a [wire.Handler] for hb.<node>: it says what the node should hold, and whether it may go on.
+func (c *Config) Heartbeat(_ context.Context, in *wire.Incoming) error {
+	_, name, err := wire.ParseNodeSubject(in.Subject)
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	var h state.Heartbeat
+	if err := json.Unmarshal(in.Body, &h); err != nil {
+		return apierrors.NewBadRequest(fmt.Sprintf("heartbeat: %v", err))
+	}
+	b := c.Orders.Beat(name)
+	b.Epoch = c.View.Revision(state.Epoch)
+	node, ok := view.As[*corev1.Node](c.View.Object(state.ObjectRef{Resource: scheme.Nodes, Name: name}))
+	switch {
+	case !ok || node.UID != h.UID:
+		b.Refused = "the node is gone"
+	case h.Start < state.ParseReport(c.View.Report(state.ObjectKey(state.RefOf(node)))).Start:
+		b.Refused = "another kubelet has started under this name"
+	}
+	return in.AnswerJSON(b)
+}
+
+// Orders keeps, for every node, the digest of its orders: what a heartbeat answers costs a look-up. It is a subscriber of the
+// view. Safe for concurrent use.
+type Orders struct {
+	mu       sync.Mutex
+	position uint64
+	digests  map[string]*state.Digest
+}
+
+// NewOrders makes an empty set of digests.
+func NewOrders() *Orders { return &Orders{digests: map[string]*state.Digest{}} }
+
+// Changed is a subscriber of the view.
+func (o *Orders) Changed(before, after *view.Record) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.position = max(o.position, after.Revision)
+	node, _, ok := state.ParseOrderKey(after.Key)
+	if !ok {
+		return
+	}
+	d := o.digests[node]
+	if d == nil {
+		d = &state.Digest{}
+		o.digests[node] = d
+	}
+	if before != nil && !before.Removed {
+		d.Remove(before.Key, before.Revision)
+	}
+	if !after.Removed {
+		d.Add(after.Key, after.Revision)
+	}
+	if d.Count == 0 {
+		delete(o.digests, node)
+	}
+}
+
+// Loaded is told when the view has become whole: what was known under an older position is void.
+func (o *Orders) Loaded(position uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.position = position
+}
+
+// Beat is the digest of a node's orders, and the revision that it stands for.
+func (o *Orders) Beat(node string) state.Beat {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := state.Beat{Revision: o.position}
+	if d := o.digests[node]; d != nil {
+		b.Digest = *d
+	}
+	return b
+}

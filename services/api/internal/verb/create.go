@@ -1,0 +1,165 @@
+package verb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"millrace.dev/pkg/scheme"
+	"millrace.dev/pkg/state"
+	"millrace.dev/services/api/internal/authz"
+	"millrace.dev/services/api/internal/registry"
+)
+
+// create writes new objects, all or none.
+func (v *Verbs) create(ctx context.Context, r *request) error {
+	var o metav1.CreateOptions
+	if err := r.options(&o); err != nil {
+		return err
+	}
+	objects, err := r.decode(o.FieldValidation)
+	if err != nil {
+		return err
+	}
+	for _, c := range objects {
+		if err := v.Authz.Allow(c.asked(r)); err != nil {
+			return err
+		}
+		if err := v.prepareNew(c); err != nil {
+			return err
+		}
+	}
+	answers, err := v.commit(ctx, r, len(o.DryRun) > 0, func(w *write) error {
+		for _, c := range objects {
+			if err := v.addNew(ctx, r, w, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.answerObjects(raw(answers)...)
+}
+
+func raw(bodies [][]byte) []json.RawMessage {
+	messages := make([]json.RawMessage, len(bodies))
+	for i, b := range bodies {
+		messages[i] = b
+	}
+	return messages
+}
+
+// candidate is one object that a request brings.
+type candidate struct {
+	kind *scheme.Kind
+	obj  scheme.Object
+}
+
+// decode reads the objects of a request, strictly unless it asks otherwise, and checks them against its subject.
+func (r *request) decode(validation string) ([]*candidate, error) {
+	documents := make([][]byte, 0, len(r.body.Objects)+1)
+	for _, o := range r.body.Objects {
+		documents = append(documents, o)
+	}
+	if r.body.Manifest != "" {
+		documents = append(documents, []byte(r.body.Manifest))
+	}
+	if len(documents) == 0 {
+		return nil, apierrors.NewBadRequest("the request brings no object")
+	}
+	lenient := validation == metav1.FieldValidationIgnore || validation == metav1.FieldValidationWarn
+	candidates := make([]*candidate, 0, len(documents))
+	for _, document := range documents {
+		obj, kind, err := scheme.Decode(document)
+		if err != nil && !(lenient && obj != nil) {
+			return nil, registry.DecodeError(kind, err)
+		}
+		c := &candidate{kind: kind, obj: obj}
+		if err := r.place(c); err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, c)
+	}
+	return candidates, nil
+}
+
+// place checks that an object is of the kind and namespace of the request, and puts it there if it names none.
+func (r *request) place(c *candidate) error {
+	if r.kind != nil && c.kind != r.kind {
+		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s", c.kind.Name, c.kind.APIVersion(), r.kind.Name))
+	}
+	switch named := c.obj.GetNamespace(); {
+	case c.kind.ClusterScoped:
+		c.obj.SetNamespace("")
+	case named == "" && r.namespace == "":
+		c.obj.SetNamespace(metav1.NamespaceDefault)
+	case named == "":
+		c.obj.SetNamespace(r.namespace)
+	case r.namespace != "" && named != r.namespace:
+		return apierrors.NewBadRequest(fmt.Sprintf(
+			"the namespace of the provided object does not match the namespace sent on the request: %q is not %q", named, r.namespace))
+	}
+	return nil
+}
+
+// asked is what the object's creation asks for.
+func (c *candidate) asked(r *request) (a authz.Request) {
+	a = r.asked()
+	a.Kind, a.Namespace, a.Name = c.kind, c.obj.GetNamespace(), c.obj.GetName()
+	return a
+}
+
+// prepareNew defaults and validates a new object. A name that is to be made is made at the write, again if it is taken.
+func (v *Verbs) prepareNew(c *candidate) error {
+	if c.obj.GetResourceVersion() != "" {
+		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	}
+	rules := registry.For(c.kind)
+	rules.Default(c.obj)
+	generated := c.obj.GetName() == "" && c.obj.GetGenerateName() != ""
+	if generated {
+		c.obj.SetName(generateName(c.obj))
+	}
+	rules.PrepareCreate(c.obj, types.UID(uuid.NewUUID()), v.Now())
+	return rules.Invalid(c.obj.GetName(), rules.Validate(c.obj))
+}
+
+// nameLetters leave out vowels and what looks alike, as Kubernetes does, so that no name is a word.
+const nameLetters = "bcdfghjklmnpqrstvwxz2456789"
+
+func generateName(obj scheme.Object) string {
+	suffix := make([]byte, 5)
+	for i := range suffix {
+		suffix[i] = nameLetters[rand.IntN(len(nameLetters))]
+	}
+	return registry.GeneratedName(obj.GetGenerateName(), string(suffix))
+}
+
+// addNew adds a new object to a write.
+func (v *Verbs) addNew(ctx context.Context, r *request, w *write, c *candidate) error {
+	for taken := range attempts {
+		record := v.View.Object(state.RefOf(c.obj))
+		switch {
+		case record == nil:
+			if err := v.checkNamespace(ctx, w.batch, c.kind, c.obj); err != nil {
+				return err
+			}
+			return v.put(w, nil, c.obj)
+		case r.executed(record.EventID):
+			return v.show(w, c.kind, record)
+		case c.obj.GetGenerateName() == "" || taken == attempts-1:
+			return apierrors.NewAlreadyExists(schema.GroupResource{Group: c.kind.Group, Resource: c.kind.Plural}, c.obj.GetName())
+		}
+		c.obj.SetName(generateName(c.obj))
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package verb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"millrace.dev/pkg/podinfo"
+	"millrace.dev/pkg/scheme"
+	"millrace.dev/pkg/state"
+	"millrace.dev/pkg/view"
+)
+
+// delete asks for the end of one object: it goes at once if nothing holds it, and is marked otherwise.
+func (v *Verbs) delete(ctx context.Context, r *request) error {
+	if err := v.Authz.Allow(r.asked()); err != nil {
+		return err
+	}
+	ref, err := r.ref()
+	if err != nil {
+		return err
+	}
+	var o metav1.DeleteOptions
+	if err := r.options(&o); err != nil {
+		return err
+	}
+	if o.GracePeriodSeconds != nil && *o.GracePeriodSeconds < 0 {
+		return apierrors.NewBadRequest("gracePeriodSeconds: Invalid value: it must be greater than or equal to 0")
+	}
+	answers, err := v.commit(ctx, r, len(o.DryRun) > 0, func(w *write) error { return v.addDelete(ctx, r, w, ref, &o) })
+	if err != nil {
+		return err
+	}
+	return r.answerObjects(raw(answers)...)
+}
+
+func (v *Verbs) addDelete(ctx context.Context, r *request, w *write, ref state.ObjectRef, o *metav1.DeleteOptions) error {
+	record, err := v.current(ctx, r.kind, ref, "")
+	if apierrors.IsNotFound(err) {
+		if last := v.View.Get(state.ObjectKey(ref)); last != nil && last.Removed && r.executed(last.EventID) {
+			return v.show(w, r.kind, last)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if r.executed(record.EventID) {
+		return v.show(w, r.kind, record)
+	}
+	old, err := v.source(r.kind).Open(record)
+	if err != nil {
+		return err
+	}
+	if err := r.preconditions(old, o); err != nil {
+		return err
+	}
+	return v.end(r, w, record, old.DeepCopyObject().(scheme.Object), o)
+}
+
+// preconditions fails if the caller meant another object, or another version, than there is.
+func (r *request) preconditions(old scheme.Object, o *metav1.DeleteOptions) error {
+	p := o.Preconditions
+	if p == nil {
+		return nil
+	}
+	var reason string
+	switch {
+	case p.UID != nil && *p.UID != old.GetUID():
+		reason = fmt.Sprintf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, old.GetUID())
+	case p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion():
+		reason = fmt.Sprintf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v",
+			*p.ResourceVersion, old.GetResourceVersion())
+	default:
+		return nil
+	}
+	return apierrors.NewConflict(r.resource(), old.GetName(), errors.New(reason))
+}
+
+// end adds the end of an object to a write: its removal, its mark, or nothing if it is on its way already.
+func (v *Verbs) end(r *request, w *write, record *view.Record, old scheme.Object, o *metav1.DeleteOptions) error {
+	next := old.DeepCopyObject().(scheme.Object)
+	switch obj := next.(type) {
+	case *corev1.Pod:
+		if !v.endPod(obj, o) {
+			return v.show(w, r.kind, record)
+		}
+		if obj.DeletionGracePeriodSeconds != nil && *obj.DeletionGracePeriodSeconds == 0 && len(obj.Finalizers) == 0 {
+			return v.put(w, old, nil) // by force: its node stops it when the order is gone
+		}
+	case *corev1.Namespace:
+		if protected[obj.Name] {
+			return apierrors.NewForbidden(r.resource(), obj.Name, errors.New("this namespace may not be deleted"))
+		}
+		if obj.DeletionTimestamp != nil {
+			return v.show(w, r.kind, record)
+		}
+		v.mark(obj)
+		obj.Status.Phase = corev1.NamespaceTerminating
+	default:
+		if obj.GetDeletionTimestamp() != nil {
+			return v.show(w, r.kind, record)
+		}
+		v.mark(obj)
+	}
+	return v.put(w, old, next)
+}
+
+// protected are the namespaces that the cluster cannot be without.
+var protected = map[string]bool{metav1.NamespaceDefault: true, metav1.NamespaceSystem: true, metav1.NamespacePublic: true}
+
+func (v *Verbs) mark(obj scheme.Object) {
+	t := now(v.Now)
+	obj.SetDeletionTimestamp(&t)
+	obj.SetDeletionGracePeriodSeconds(new(int64(0)))
+	if obj.GetGeneration() > 0 {
+		obj.SetGeneration(obj.GetGeneration() + 1)
+	}
+}
+
+// endPod marks a pod for its end and reports whether that changes anything: a grace period can be shortened, not extended.
+func (v *Verbs) endPod(pod *corev1.Pod, o *metav1.DeleteOptions) bool {
+	grace := int64(podinfo.GracePeriod(pod) / time.Second)
+	if o.GracePeriodSeconds != nil {
+		grace = *o.GracePeriodSeconds
+	}
+	if pod.Spec.NodeName == "" || podinfo.Finished(pod) {
+		grace = 0 // nothing runs that would need time
+	}
+	if pod.DeletionTimestamp != nil && pod.DeletionGracePeriodSeconds != nil && grace >= *pod.DeletionGracePeriodSeconds {
+		return false
+	}
+	if pod.DeletionTimestamp == nil && pod.Generation > 0 {
+		pod.Generation++
+	}
+	t := metav1.NewTime(v.Now().Add(time.Duration(grace) * time.Second).Truncate(time.Second))
+	pod.DeletionTimestamp = &t
+	pod.DeletionGracePeriodSeconds = &grace
+	return true
+}
