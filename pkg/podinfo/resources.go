@@ -11,44 +11,66 @@ import (
 // largest moment during initialisation, plus the pod's overhead. A sidecar (an init container that restarts always) counts
 // from its start to the end. Pod-level requests win where they are given. What has no request counts as zero.
 func Requests(pod *corev1.Pod) corev1.ResourceList {
-	return total(pod, func(r corev1.ResourceRequirements) corev1.ResourceList { return r.Requests })
+	sum := ContainerRequests(&pod.Spec)
+	if pod.Spec.Resources != nil {
+		set(sum, pod.Spec.Resources.Requests)
+	}
+	add(sum, pod.Spec.Overhead)
+	return sum
 }
 
-// Limits is the same sum over limits. A resource for which some container has no limit has a sum all the same: ask
-// [QoSClass] or the containers where that matters.
+// Limits is the same sum over limits; overhead counts only where there is a limit. A resource for which some container has no
+// limit has a sum all the same: ask [QoSClass] or the containers where that matters.
 func Limits(pod *corev1.Pod) corev1.ResourceList {
-	return total(pod, func(r corev1.ResourceRequirements) corev1.ResourceList { return r.Limits })
+	sum := ContainerLimits(&pod.Spec)
+	if pod.Spec.Resources != nil {
+		set(sum, pod.Spec.Resources.Limits)
+	}
+	for name, limit := range sum {
+		if overhead, ok := pod.Spec.Overhead[name]; ok && !limit.IsZero() {
+			limit.Add(overhead)
+			sum[name] = limit
+		}
+	}
+	return sum
 }
 
-func total(pod *corev1.Pod, of func(corev1.ResourceRequirements) corev1.ResourceList) corev1.ResourceList {
+// ContainerRequests is the part of [Requests] that stems from the containers.
+func ContainerRequests(spec *corev1.PodSpec) corev1.ResourceList {
+	return total(spec, func(r *corev1.ResourceRequirements) corev1.ResourceList { return r.Requests })
+}
+
+// ContainerLimits is the part of [Limits] that stems from the containers.
+func ContainerLimits(spec *corev1.PodSpec) corev1.ResourceList {
+	return total(spec, func(r *corev1.ResourceRequirements) corev1.ResourceList { return r.Limits })
+}
+
+func total(spec *corev1.PodSpec, of func(*corev1.ResourceRequirements) corev1.ResourceList) corev1.ResourceList {
 	running := corev1.ResourceList{}
-	for i := range pod.Spec.Containers {
-		add(running, of(pod.Spec.Containers[i].Resources))
+	for i := range spec.Containers {
+		add(running, of(&spec.Containers[i].Resources))
 	}
 	sidecars, peak := corev1.ResourceList{}, corev1.ResourceList{}
-	for i := range pod.Spec.InitContainers {
-		c := &pod.Spec.InitContainers[i]
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
 		if IsSidecar(c) {
-			add(sidecars, of(c.Resources))
+			add(sidecars, of(&c.Resources))
 			raise(peak, sidecars)
 			continue
 		}
 		moment := sidecars.DeepCopy()
-		if moment == nil {
-			moment = corev1.ResourceList{}
-		}
-		add(moment, of(c.Resources))
+		add(moment, of(&c.Resources))
 		raise(peak, moment)
 	}
 	add(running, sidecars)
 	raise(running, peak)
-	if pod.Spec.Resources != nil {
-		for name, quantity := range of(*pod.Spec.Resources) {
-			running[name] = quantity.DeepCopy()
-		}
-	}
-	add(running, pod.Spec.Overhead)
 	return running
+}
+
+func set(sum, to corev1.ResourceList) {
+	for name, quantity := range to {
+		sum[name] = quantity.DeepCopy()
+	}
 }
 
 func add(sum, more corev1.ResourceList) {
@@ -73,26 +95,27 @@ func IsSidecar(c *corev1.Container) bool {
 }
 
 // QoSClass is Kubernetes' class of a pod: Guaranteed if every container limits CPU and memory and requests as much,
-// BestEffort if none names either, Burstable otherwise. Pod-level resources decide alone where they are given.
+// BestEffort if none names either, Burstable otherwise. What the pod names for all its containers together decides alone.
 func QoSClass(pod *corev1.Pod) corev1.PodQOSClass {
-	if r := pod.Spec.Resources; r != nil && (named(r.Requests) || named(r.Limits)) {
-		if guaranteed(*r) {
-			return corev1.PodQOSGuaranteed
-		}
-		return corev1.PodQOSBurstable
+	if r := pod.Spec.Resources; r != nil && len(r.Requests)+len(r.Limits) > 0 {
+		return qosClass(named(*r), guaranteed(*r))
 	}
-	allGuaranteed, anyNamed := true, false
+	all, some := true, false
 	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range containers {
 			r := containers[i].Resources
-			anyNamed = anyNamed || named(r.Requests) || named(r.Limits)
-			allGuaranteed = allGuaranteed && guaranteed(r)
+			some = some || named(r)
+			all = all && guaranteed(r)
 		}
 	}
+	return qosClass(some, all)
+}
+
+func qosClass(some, all bool) corev1.PodQOSClass {
 	switch {
-	case !anyNamed:
+	case !some:
 		return corev1.PodQOSBestEffort
-	case allGuaranteed:
+	case all:
 		return corev1.PodQOSGuaranteed
 	default:
 		return corev1.PodQOSBurstable
@@ -101,10 +124,12 @@ func QoSClass(pod *corev1.Pod) corev1.PodQOSClass {
 
 var qosResources = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory}
 
-func named(list corev1.ResourceList) bool {
-	for _, name := range qosResources {
-		if q, ok := list[name]; ok && !q.IsZero() {
-			return true
+func named(r corev1.ResourceRequirements) bool {
+	for _, list := range []corev1.ResourceList{r.Requests, r.Limits} {
+		for _, name := range qosResources {
+			if q, ok := list[name]; ok && !q.IsZero() {
+				return true
+			}
 		}
 	}
 	return false
@@ -116,7 +141,7 @@ func guaranteed(r corev1.ResourceRequirements) bool {
 		if !limited || limit.IsZero() {
 			return false
 		}
-		if request, ok := r.Requests[name]; ok && request.Cmp(limit) != 0 {
+		if request, requested := r.Requests[name]; !requested || request.Cmp(limit) != 0 {
 			return false
 		}
 	}

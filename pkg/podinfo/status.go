@@ -1,7 +1,6 @@
 package podinfo
 
 import (
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,126 +71,12 @@ func ContainerStatus(statuses []corev1.ContainerStatus, name string) *corev1.Con
 	return nil
 }
 
-// Summary is what the table of pods says about one pod.
-type Summary struct {
-	Ready, Containers int // of the containers and sidecars of the pod
-	Status            string
-	Restarts          int
-	LastRestart       time.Time // zero: none
-}
-
-// Summarize condenses a pod to the columns READY, STATUS and RESTARTS of kubectl's table.
-func Summarize(pod *corev1.Pod) Summary {
-	s := Summary{Status: string(pod.Status.Phase)}
-	if pod.Status.Reason != "" {
-		s.Status = pod.Status.Reason
-	}
-	if c := Condition(pod.Status.Conditions, corev1.PodScheduled); c != nil && c.Reason == corev1.PodReasonSchedulingGated {
-		s.Status = corev1.PodReasonSchedulingGated
-	}
-	s.Containers = len(pod.Spec.Containers)
-	initializing := s.addInit(pod)
-	if !initializing || ConditionTrue(pod, corev1.PodInitialized) {
-		s.Restarts = sidecarRestarts(pod) // those of finished init containers no longer matter
-		s.addContainers(pod)
-	}
-	if pod.DeletionTimestamp != nil {
-		if pod.Status.Reason == "NodeLost" {
-			s.Status = "Unknown"
-		} else if !Finished(pod) {
-			s.Status = "Terminating"
+// NodeCondition finds a condition of a node by its type; nil if it is absent. The result points into the slice.
+func NodeCondition(conditions []corev1.NodeCondition, t corev1.NodeConditionType) *corev1.NodeCondition {
+	for i := range conditions {
+		if conditions[i].Type == t {
+			return &conditions[i]
 		}
 	}
-	return s
-}
-
-// addInit counts the init containers and reports whether one of them still holds the pod back; the status then says which.
-func (s *Summary) addInit(pod *corev1.Pod) (initializing bool) {
-	specs := map[string]*corev1.Container{}
-	for i := range pod.Spec.InitContainers {
-		c := &pod.Spec.InitContainers[i]
-		specs[c.Name] = c
-		if IsSidecar(c) {
-			s.Containers++
-		}
-	}
-	for i := range pod.Status.InitContainerStatuses {
-		c := &pod.Status.InitContainerStatuses[i]
-		spec := specs[c.Name]
-		sidecar := spec != nil && IsSidecar(spec)
-		s.restarted(c)
-		if sidecar && c.Started != nil && *c.Started {
-			if c.Ready {
-				s.Ready++
-			}
-			continue
-		}
-		if initializing || (c.State.Terminated != nil && c.State.Terminated.ExitCode == 0) {
-			continue
-		}
-		initializing = true
-		s.Status = initStatus(c, i, len(pod.Spec.InitContainers))
-	}
-	return initializing
-}
-
-func initStatus(c *corev1.ContainerStatus, index, count int) string {
-	switch t, w := c.State.Terminated, c.State.Waiting; {
-	case t != nil && t.Reason == "" && t.Signal != 0:
-		return fmt.Sprintf("Init:Signal:%d", t.Signal)
-	case t != nil && t.Reason == "":
-		return fmt.Sprintf("Init:ExitCode:%d", t.ExitCode)
-	case t != nil:
-		return "Init:" + t.Reason
-	case w != nil && w.Reason != "" && w.Reason != "PodInitializing":
-		return "Init:" + w.Reason
-	default:
-		return fmt.Sprintf("Init:%d/%d", index, count)
-	}
-}
-
-func (s *Summary) addContainers(pod *corev1.Pod) {
-	running := false
-	for i := len(pod.Status.ContainerStatuses) - 1; i >= 0; i-- {
-		c := &pod.Status.ContainerStatuses[i]
-		s.restarted(c)
-		switch t, w := c.State.Terminated, c.State.Waiting; {
-		case w != nil && w.Reason != "":
-			s.Status = w.Reason
-		case t != nil && t.Reason != "":
-			s.Status = t.Reason
-		case t != nil && t.Signal != 0:
-			s.Status = fmt.Sprintf("Signal:%d", t.Signal)
-		case t != nil:
-			s.Status = fmt.Sprintf("ExitCode:%d", t.ExitCode)
-		case c.Ready && c.State.Running != nil:
-			running = true
-			s.Ready++
-		}
-	}
-	if s.Status == "Completed" && running { // one container has ended, another still runs
-		s.Status = "NotReady"
-		if Ready(pod) {
-			s.Status = string(corev1.PodRunning)
-		}
-	}
-}
-
-func (s *Summary) restarted(c *corev1.ContainerStatus) {
-	s.Restarts += int(c.RestartCount)
-	if t := c.LastTerminationState.Terminated; t != nil && t.FinishedAt.After(s.LastRestart) {
-		s.LastRestart = t.FinishedAt.Time
-	}
-}
-
-func sidecarRestarts(pod *corev1.Pod) int {
-	restarts := 0
-	for i := range pod.Spec.InitContainers {
-		if c := &pod.Spec.InitContainers[i]; IsSidecar(c) {
-			if status := ContainerStatus(pod.Status.InitContainerStatuses, c.Name); status != nil {
-				restarts += int(status.RestartCount)
-			}
-		}
-	}
-	return restarts
+	return nil
 }
