@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,8 +33,26 @@ func (e *UnservedError) Error() string {
 	return fmt.Sprintf("no matches for kind %q in version %q", e.GVK.Kind, e.GVK.GroupVersion())
 }
 
-// StrictError lists what a strict reader refuses although the document can be read: unknown and duplicate fields.
-type StrictError struct{ Faults []error }
+// FieldFault says what a strict reader has against a field.
+type FieldFault int
+
+// The faults of strict reading.
+const (
+	UnknownField   FieldFault = iota // no field of this name belongs here
+	DuplicateField                   // the field is given twice; the last one counts
+)
+
+// FieldError is one thing that a strict reader refuses although the document can be read.
+type FieldError struct {
+	Kind FieldFault
+	Path string // the field, as "spec.containers[0].imag"; of a key that YAML gives twice only the key itself
+	text string
+}
+
+func (f *FieldError) Error() string { return f.text }
+
+// StrictError lists what a strict reader refuses although the document can be read.
+type StrictError struct{ Faults []*FieldError }
 
 func (e *StrictError) Error() string {
 	texts := make([]string, len(e.Faults))
@@ -44,7 +63,13 @@ func (e *StrictError) Error() string {
 }
 
 // Unwrap gives the single faults.
-func (e *StrictError) Unwrap() []error { return e.Faults }
+func (e *StrictError) Unwrap() []error {
+	faults := make([]error, len(e.Faults))
+	for i, f := range e.Faults {
+		faults[i] = f
+	}
+	return faults
+}
 
 // Decode reads one YAML or JSON document into the Go type of the kind that it names.
 //
@@ -70,19 +95,28 @@ func Decode(document []byte) (Object, *Kind, error) {
 	return obj, kind, nil
 }
 
-func decodeJSON(raw []byte, kind *Kind, faults *[]error) (Object, error) {
+func decodeJSON(raw []byte, kind *Kind, faults *[]*FieldError) (Object, error) {
 	obj := kind.New()
 	strict, err := kjson.UnmarshalStrict(raw, obj)
 	if err != nil {
 		return nil, err
 	}
-	*faults = append(*faults, strict...)
+	for _, s := range strict {
+		f := &FieldError{text: s.Error()}
+		if strings.HasPrefix(f.text, "duplicate field") {
+			f.Kind = DuplicateField
+		}
+		if at, ok := errors.AsType[kjson.FieldError](s); ok {
+			f.Path = at.FieldPath()
+		}
+		*faults = append(*faults, f)
+	}
 	obj.GetObjectKind().SetGroupVersionKind(kind.GVK())
 	return obj, nil
 }
 
 // toJSON turns a document into JSON. Keys that YAML gives twice are faults; the last one counts.
-func toJSON(document []byte) (raw []byte, faults []error, err error) {
+func toJSON(document []byte) (raw []byte, faults []*FieldError, err error) {
 	if trimmed := bytes.TrimSpace(document); len(trimmed) > 0 && trimmed[0] == '{' {
 		if json.Valid(trimmed) { // YAML in flow style begins with the same brace
 			return trimmed, nil, nil
@@ -96,11 +130,27 @@ func toJSON(document []byte) (raw []byte, faults []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return raw, []error{errors.New(oneLine(strictErr))}, nil
+	return raw, duplicateKeys(strictErr), nil
 }
 
-// oneLine puts the several lines of a YAML error into one.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+var keyGivenTwice = regexp.MustCompile(`line \d+: key "(.*)" already set in map`)
+
+// duplicateKeys makes a fault of every line in which YAML complains of a key; the first bears the head of the complaint.
+func duplicateKeys(complaint error) (faults []*FieldError) {
+	head, lines, found := strings.Cut(complaint.Error(), "\n")
+	if !found {
+		return []*FieldError{{Kind: DuplicateField, text: head}}
+	}
+	for line := range strings.SplitSeq(lines, "\n") {
+		f := &FieldError{Kind: DuplicateField, text: strings.TrimSpace(line)}
+		if m := keyGivenTwice.FindStringSubmatch(line); m != nil {
+			f.Path = m[1]
+		}
+		faults = append(faults, f)
+	}
+	faults[0].text = head + " " + faults[0].text
+	return faults
+}
 
 func kindOf(raw []byte) (*Kind, error) {
 	var meta struct {
@@ -108,7 +158,7 @@ func kindOf(raw []byte) (*Kind, error) {
 		Kind       string `json:"kind"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &meta); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("couldn't get version/kind; json parse error: %w", err)
 	}
 	if meta.APIVersion == "" || meta.Kind == "" {
 		return nil, ErrNoKind
