@@ -143,6 +143,32 @@ func Main[C Config](service string, config C, run func(context.Context, C, *Deps
 	return exitOK
 }
 
+// Once runs something that ends by itself, with the same configuration and exit codes as the service, and without a connection.
+func Once[C Config](name string, config C, run func(context.Context, C) error) int {
+	show, err := Load(name, config, os.Args[1:], os.Environ())
+	switch {
+	case errors.Is(err, errHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return exitUsage
+	case show:
+		if err := Print(os.Stdout, config); err != nil {
+			return exitFailed
+		}
+		return exitOK
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	stopOnSignal(cancel)
+	slog.SetDefault(logger(os.Stderr, name, config.Base()))
+	if err := run(ctx, config); err != nil {
+		slog.Error("failed", "err", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
 // stopOnSignal ends the service at SIGTERM and SIGINT; a second one ends the process at once.
 func stopOnSignal(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)

@@ -70,6 +70,15 @@ func (c *Conn) Ready(ctx context.Context) error {
 	}
 }
 
+// Version waits for the daemon and asks for its version.
+func (c *Conn) Version(ctx context.Context) (string, error) {
+	answer, err := c.client.VersionService().Version(ctx, &emptypb.Empty{}, waitForReady)
+	if err != nil {
+		return "", Translate(ctx, err)
+	}
+	return answer.Version, nil
+}
+
 // Translate makes of an error of the daemon one that this module knows: the cause of ctx if that has ended,
 // [runtime.ErrUnavailable], [runtime.ErrNotFound], or the error itself with its text.
 func Translate(ctx context.Context, err error) error {
