@@ -1,0 +1,5 @@
+//go:build !linux
+
+package up
+
+func unmountBelow(string) error { return nil }
