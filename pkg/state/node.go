@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/json"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -94,6 +95,17 @@ type Snapshot struct {
 	Revision uint64      `json:"revision"`
 	Epoch    uint64      `json:"epoch"` // the revision of the epoch key: sequences of another epoch mean nothing (P15)
 	Entries  []FeedEntry `json:"entries,omitempty"`
+}
+
+// Append adds one piece of a snapshot as it arrives.
+func (s *Snapshot) Append(piece []byte) error {
+	var more Snapshot
+	if err := json.Unmarshal(piece, &more); err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	s.Revision, s.Epoch = more.Revision, more.Epoch
+	s.Entries = append(s.Entries, more.Entries...)
+	return nil
 }
 
 // ConfigRequest asks for the ConfigMaps and Secrets that an order of the node refers to.

@@ -86,13 +86,13 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 	if err != nil {
 		return err
 	}
-	hub, orders, events := watch.New(), nodeconfig.NewOrders(), notes.New(time.Now)
+	hub, digests, events := watch.New(), nodeconfig.NewDigests(), notes.New(time.Now)
 	v := view.New(s, view.Config{
 		Process: d.Process, Source: d.Source, Indexes: []view.Index{nodeconfig.Index},
-		Subscribers: []view.Subscriber{hub.Changed, orders.Changed},
+		Subscribers: []view.Subscriber{hub.Changed, digests.Changed},
 		Loaded: func(position uint64) {
 			hub.Loaded(position)
-			orders.Loaded(position)
+			digests.Loaded(position)
 		},
 	})
 	w := commit.New(s, commit.Config{Service: state.API, Process: d.Process, View: v, Meters: d.Meters})
@@ -105,7 +105,7 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 		View: v, Writer: w, Source: d.Source, Now: time.Now,
 		CIDRs: intake.CIDRs{Cluster: netip.MustParsePrefix(cfg.PodCIDR), Bits: cfg.NodeCIDRBits},
 	}
-	nodes := &nodeconfig.Config{View: v, Sealer: sealer, Orders: orders}
+	nodes := &nodeconfig.Config{View: v, Sealer: sealer, Digests: digests}
 	told := &notes.Intake{View: v, Publish: d.NATS.Publish}
 	b := &boot.Boot{View: v, Writer: w, Server: s, Source: d.Source, Now: time.Now}
 	return daemon.All(ctx, v.Run, w.Run,
@@ -126,6 +126,7 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 				serveNodes(d.NATS, wire.NodeSnapshot, "*", nodes.Snapshot),
 				serveNodes(d.NATS, wire.NodeConfig, "*", nodes.Contents),
 				serveNodes(d.NATS, wire.NodeHeartbeat, "*", nodes.Heartbeat),
+				serveNodes(d.NATS, wire.NodeAck, "*", nodes.Ack),
 				serveNodes(d.NATS, wire.NodeNote, ">", told.Handle))
 		})
 }

@@ -72,16 +72,8 @@ func (d *door) Beat(ctx context.Context, h state.Heartbeat) (*state.Beat, error)
 // Snapshot asks for all orders.
 func (d *door) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 	whole := &state.Snapshot{}
-	err := wire.Pieces(ctx, d.nc, wire.Call{Subject: wire.NodeSubject(wire.NodeSnapshot, d.node), Body: []byte("{}")}, func(piece []byte) error {
-		var s state.Snapshot
-		if err := json.Unmarshal(piece, &s); err != nil {
-			return fmt.Errorf("read snapshot: %w", err)
-		}
-		whole.Revision, whole.Epoch = s.Revision, s.Epoch
-		whole.Entries = append(whole.Entries, s.Entries...)
-		return nil
-	})
-	return whole, err
+	call := wire.Call{Subject: wire.NodeSubject(wire.NodeSnapshot, d.node), Body: []byte("{}")}
+	return whole, wire.Pieces(ctx, d.nc, call, whole.Append)
 }
 
 // notes tells notes to the api, which checks that they are this node's to tell.

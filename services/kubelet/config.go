@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,6 +139,11 @@ func resources(texts map[string]string) (corev1.ResourceList, error) {
 }
 
 func (c *Config) runtime() containerd.Config {
+	if c.Containerd.Logger == "" {
+		if self, err := os.Executable(); err == nil {
+			c.Containerd.Logger = filepath.Join(filepath.Dir(self), "millrace-logger")
+		}
+	}
 	return containerd.Config{
 		RunDir: filepath.Join(c.RunDir, "pods"), CgroupParent: c.Containerd.CgroupParent, Snapshotter: c.Containerd.Snapshotter,
 		Runc: c.Containerd.Runc, Logger: c.Containerd.Logger,

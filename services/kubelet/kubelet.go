@@ -73,13 +73,6 @@ func newKubelet(cfg *Config, d *daemon.Deps) (*kubelet, error) {
 	if k.points, err = checkpoint.Open(filepath.Join(cfg.Dir, "checkpoint")); err != nil {
 		return nil, err
 	}
-	if cfg.Containerd.Logger == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("find millrace-logger: %w", err)
-		}
-		cfg.Containerd.Logger = filepath.Join(filepath.Dir(self), "millrace-logger")
-	}
 	if k.conn, k.daemon, err = cfg.containerd().Open(slog.Default()); err != nil {
 		return nil, err
 	}

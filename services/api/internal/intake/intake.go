@@ -11,7 +11,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/commit"
 	"millrace.dev/pkg/events"
@@ -108,7 +110,10 @@ func (i *Intake) try(ctx context.Context, node string, number state.Report, r *s
 	if taken := state.ParseReport(record.Report); !taken.Before(number) {
 		return state.Accepted, nil // a newer one has been taken, or this one
 	}
-	next := reported(pod, r)
+	next := reported(pod, r, i.Now())
+	if !r.Stopped && equality.Semantic.DeepEqual(pod.Status, next.Status) {
+		return state.Accepted, nil // a kubelet that started again says what is known
+	}
 	changes, err := state.PodStatusChange(i.View, pod, next)
 	if err != nil {
 		return state.Retry, err
@@ -131,12 +136,12 @@ func (i *Intake) try(ctx context.Context, node string, number state.Report, r *s
 
 // reported is the pod with the status that its node reports. What others say of a pod stays: whether it was scheduled, and
 // conditions that are not the kubelet's. A pod that is to be deleted and of which nothing runs has finished.
-func reported(pod *corev1.Pod, r *state.PodReport) *corev1.Pod {
+func reported(pod *corev1.Pod, r *state.PodReport, now time.Time) *corev1.Pod {
 	next := *pod
 	next.Status = r.Status
 	next.Status.NominatedNodeName = ""
 	next.Status.QOSClass = pod.Status.QOSClass
-	next.Status.Conditions = mergeConditions(pod.Status.Conditions, r.Status.Conditions)
+	next.Status.Conditions = mergeConditions(pod.Status.Conditions, r.Status.Conditions, now)
 	if pod.DeletionTimestamp != nil && r.Stopped && !podinfo.Finished(&next) {
 		next.Status.Phase = corev1.PodFailed
 	}
@@ -149,12 +154,18 @@ var kubeletConditions = map[corev1.PodConditionType]bool{
 	corev1.DisruptionTarget: true, corev1.PodResizePending: true, corev1.PodResizeInProgress: true,
 }
 
-func mergeConditions(had, reported []corev1.PodCondition) []corev1.PodCondition {
+// mergeConditions are the node's conditions, each with the time at which its status last changed, and those of others.
+func mergeConditions(had, reported []corev1.PodCondition, now time.Time) []corev1.PodCondition {
 	var merged []corev1.PodCondition
 	for _, c := range reported {
-		if kubeletConditions[c.Type] {
-			merged = append(merged, c)
+		if !kubeletConditions[c.Type] {
+			continue
 		}
+		c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+		if before := podinfo.Condition(had, c.Type); before != nil && before.Status == c.Status {
+			c.LastTransitionTime = before.LastTransitionTime
+		}
+		merged = append(merged, c)
 	}
 	for _, c := range had {
 		if !kubeletConditions[c.Type] {

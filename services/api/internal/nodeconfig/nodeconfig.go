@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,9 +39,9 @@ const awaitOrder = 5 * time.Second
 
 // Config answers nodes. Safe for concurrent use.
 type Config struct {
-	View   *view.View
-	Sealer *seal.Sealer
-	Orders *Orders
+	View    *view.View
+	Sealer  *seal.Sealer
+	Digests *Digests
 }
 
 // Snapshot is a [wire.Handler] for snap.<node>: everything the node must run, from a view that is not older than the question.
@@ -164,7 +165,7 @@ func (c *Config) Heartbeat(_ context.Context, in *wire.Incoming) error {
 	if err := json.Unmarshal(in.Body, &h); err != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("heartbeat: %v", err))
 	}
-	b := c.Orders.Beat(name)
+	b := c.Digests.beat(name)
 	b.Epoch = c.View.Revision(state.Epoch)
 	node, ok := view.As[*corev1.Node](c.View.Object(state.ObjectRef{Resource: scheme.Nodes, Name: name}))
 	switch {
@@ -176,56 +177,80 @@ func (c *Config) Heartbeat(_ context.Context, in *wire.Incoming) error {
 	return in.AnswerJSON(b)
 }
 
-// Orders keeps, for every node, the digest of its orders: what a heartbeat answers costs a look-up. It is a subscriber of the
-// view. Safe for concurrent use.
-type Orders struct {
-	mu       sync.Mutex
-	position uint64
-	digests  map[string]*state.Digest
+// Ack is a [wire.Handler] for ack.<node>, the sign of life of a proxy: it says which routes it should hold.
+func (c *Config) Ack(_ context.Context, in *wire.Incoming) error {
+	if _, _, err := wire.ParseNodeSubject(in.Subject); err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	b := c.Digests.routesBeat()
+	b.Epoch = c.View.Revision(state.Epoch)
+	return in.AnswerJSON(b)
 }
 
-// NewOrders makes an empty set of digests.
-func NewOrders() *Orders { return &Orders{digests: map[string]*state.Digest{}} }
+// Digests keeps the digest of every node's orders, and that of all routes: what a sign of life answers costs a look-up. It is
+// a subscriber of the view. Safe for concurrent use.
+type Digests struct {
+	mu       sync.Mutex
+	position uint64
+	orders   map[string]*state.Digest // by node
+	routes   state.Digest
+}
+
+// NewDigests makes an empty set of digests.
+func NewDigests() *Digests { return &Digests{orders: map[string]*state.Digest{}} }
 
 // Changed is a subscriber of the view.
-func (o *Orders) Changed(before, after *view.Record) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.position = max(o.position, after.Revision)
+func (d *Digests) Changed(before, after *view.Record) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.position = max(d.position, after.Revision)
+	if strings.HasPrefix(string(after.Key), string(state.RoutePrefix())) {
+		update(&d.routes, before, after)
+		return
+	}
 	node, _, ok := state.ParseOrderKey(after.Key)
 	if !ok {
 		return
 	}
-	d := o.digests[node]
-	if d == nil {
-		d = &state.Digest{}
-		o.digests[node] = d
+	digest := d.orders[node]
+	if digest == nil {
+		digest = &state.Digest{}
+		d.orders[node] = digest
 	}
+	if update(digest, before, after); digest.Count == 0 {
+		delete(d.orders, node)
+	}
+}
+
+func update(d *state.Digest, before, after *view.Record) {
 	if before != nil && !before.Removed {
 		d.Remove(before.Key, before.Revision)
 	}
 	if !after.Removed {
 		d.Add(after.Key, after.Revision)
 	}
-	if d.Count == 0 {
-		delete(o.digests, node)
-	}
 }
 
 // Loaded is told when the view has become whole: what was known under an older position is void.
-func (o *Orders) Loaded(position uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.position = position
+func (d *Digests) Loaded(position uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.position = position
 }
 
-// Beat is the digest of a node's orders, and the revision that it stands for.
-func (o *Orders) Beat(node string) state.Beat {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	b := state.Beat{Revision: o.position}
-	if d := o.digests[node]; d != nil {
-		b.Digest = *d
+// beat is the digest of a node's orders, and the revision that it stands for.
+func (d *Digests) beat(node string) state.Beat {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := state.Beat{Revision: d.position}
+	if digest := d.orders[node]; digest != nil {
+		b.Digest = *digest
 	}
 	return b
+}
+
+func (d *Digests) routesBeat() state.Beat {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return state.Beat{Revision: d.position, Digest: d.routes}
 }

@@ -300,7 +300,7 @@ func TestMounts(t *testing.T) {
 		{HostPath: host, ContainerPath: "/ro", ReadOnly: true},
 		{HostPath: filepath.Join(host, "file"), ContainerPath: "/one/file", ReadOnly: true},
 	}
-	if got := n.output(c); !strings.HasPrefix(got, "from the hostfrom the host\nwrote\n") || !strings.Contains(got, "Read-only") {
+	if got := n.output(c); !strings.HasPrefix(got, "from the hostfrom the host\n") || !strings.Contains(got, "wrote") || !strings.Contains(got, "Read-only") {
 		t.Errorf("got %q", got)
 	}
 	c = n.config("p", "env", "echo $FROM $KEEP $POD; pwd")

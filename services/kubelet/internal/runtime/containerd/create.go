@@ -61,17 +61,26 @@ func (r *Runtime) create(ctx context.Context, id string, c *runtime.ContainerCon
 		return nil, err
 	}
 	c.Image.Digest = image.digest
-	mounts, err := r.prepare(ctx, id, c.Image.Name, image)
-	if err != nil {
-		return nil, err
+	var mounts []mount.Mount
+	preparing, both := errgroup.WithContext(ctx)
+	preparing.Go(func() error { return r.guard(both, id) })
+	preparing.Go(func() (err error) {
+		mounts, err = r.prepare(both, id, c.Image.Name, image)
+		return err
+	})
+	if err := preparing.Wait(); err != nil {
+		return nil, errors.Join(err, r.undoCreate(context.WithoutCancel(ctx), id))
 	}
 	e, err := r.record(ctx, id, &specInput{config: c, image: image, pod: pod}, mounts)
 	if err != nil {
-		// Without ctx, which may be why it failed: what was made must go.
-		undo := context.WithoutCancel(ctx)
-		return nil, errors.Join(err, ignoreNotFound(Translate(undo, r.snapshots.Remove(undo, id))))
+		return nil, errors.Join(err, r.undoCreate(context.WithoutCancel(ctx), id))
 	}
 	return e, nil
+}
+
+// undoCreate removes what was made of a container that will not be. Its context is not the one that may be why.
+func (r *Runtime) undoCreate(ctx context.Context, id string) error {
+	return errors.Join(ignoreNotFound(Translate(ctx, r.snapshots.Remove(ctx, id))), r.unguard(ctx, id))
 }
 
 // prepare makes the root file system over the layers of an image. One that an attempt left behind is replaced.
@@ -107,6 +116,7 @@ func (r *Runtime) record(ctx context.Context, id string, in *specInput, mounts [
 		return nil, err
 	}
 	in.dir, in.confines = r.namespaces(c.PodUID), r.confines
+	in.hostNet = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.hostNet.Fd())
 	in.cgroup = r.podCgroup(c.PodUID) + "/" + id
 	if c.Target != "" {
 		target, err := r.Status(ctx, c.Target)
@@ -198,19 +208,15 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 }
 
 func (r *Runtime) remove(ctx context.Context, e *entry) error {
+	e.mu.Lock()
+	e.removing = true
+	e.mu.Unlock()
 	if _, err := r.end(ctx, e); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	hasTask := e.hasTask
-	e.mu.Unlock()
-	if hasTask {
-		if err := r.deleteTask(ctx, e.id); err != nil {
-			return err
-		}
-	}
 	removing, gctx := errgroup.WithContext(ctx)
 	removing.Go(func() error { return ignoreNotFound(Translate(gctx, r.snapshots.Remove(gctx, e.id))) })
+	removing.Go(func() error { return r.unguard(gctx, e.id) })
 	removing.Go(func() error { return r.cgroups.Remove(e.meta.Cgroup) }) // runc did, unless it was killed
 	if err := removing.Wait(); err != nil {
 		return err

@@ -62,6 +62,8 @@ type Runtime struct {
 	images     *imageCache
 	confines   confines
 	boot       string
+	guards     bool     // see guard.go; known once adopted is closed
+	hostNet    *os.File // the network namespace of this process
 
 	adopted chan struct{} // closed when the table is complete
 	watches chan *entry
@@ -102,6 +104,14 @@ func New(cfg Config, conn *Conn, log *slog.Logger) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(cfg.Logger); err != nil {
+		return nil, fmt.Errorf("logger: %w", err)
+	}
+	// Kept open: the namespace of the first thread, which stands for the process, may change for moments.
+	hostNet, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("open own network namespace: %w", err)
+	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, fmt.Errorf("read boot id: %w", err)
@@ -115,7 +125,8 @@ func New(cfg Config, conn *Conn, log *slog.Logger) (*Runtime, error) {
 	return &Runtime{
 		cfg: cfg, conn: conn, log: log,
 		tasks: c.TaskService(), containers: c.ContainerService(), snapshots: c.SnapshotService(cfg.Snapshotter),
-		cgroups: groups, images: newImageCache(c, cfg.Snapshotter), confines: confines, boot: strings.TrimSpace(string(boot)),
+		cgroups: groups, images: newImageCache(c, cfg.Snapshotter), confines: confines,
+		boot: strings.TrimSpace(string(boot)), hostNet: hostNet,
 		adopted: make(chan struct{}), watches: make(chan *entry), events: make(chan runtime.Event),
 		table: map[string]*entry{}, pods: map[string]*sandboxRecord{},
 	}, nil
@@ -169,6 +180,7 @@ type entry struct {
 	now      runtime.Container
 	hasTask  bool // in the daemon, though not running: made and not started, or left by a crash
 	watched  bool
+	removing bool            // its result will not be asked for
 	mounts   []snapshotMount // of the root file system, until it is started
 	execSpec *processSpec    // how commands run in it; nil until somebody asks
 }

@@ -30,6 +30,7 @@ type specInput struct {
 	cgroup   string
 	target   int // process whose process namespace is shared; 0: none
 	confines confines
+	hostNet  string // file of the kubelet's network namespace
 }
 
 // makeSpec is the specification of a container. It reads nothing but a seccomp profile and, if privileged, the devices.
@@ -149,7 +150,7 @@ func (in *specInput) namespaces() []specs.LinuxNamespace {
 	pod := in.pod
 	if pod.HostNetwork {
 		// That of the kubelet, which may be a node of its own and not where the daemon is.
-		list = append(list, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: "/proc/" + strconv.Itoa(os.Getpid()) + "/ns/net"})
+		list = append(list, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: in.hostNet})
 	} else {
 		list = append(list,
 			specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: sandbox.Path(in.dir, sandbox.Net)},

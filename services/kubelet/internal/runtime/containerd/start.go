@@ -21,6 +21,11 @@ import (
 	"millrace.dev/services/kubelet/internal/runtime"
 )
 
+// startTime bounds a start; what takes longer is not going to be. It is Kubernetes' runtime request timeout.
+const startTime = 2 * time.Minute
+
+var errStartTime = fmt.Errorf("%w: a start takes too long", runtime.ErrUnavailable)
+
 // Start runs a created container: two calls to the daemon, one to make the process, one to let it go.
 func (r *Runtime) Start(ctx context.Context, id string) (runtime.Container, error) {
 	e, err := r.find(ctx, id)
@@ -34,11 +39,14 @@ func (r *Runtime) Start(ctx context.Context, id string) (runtime.Container, erro
 		return now, fmt.Errorf("start container %s: %w", e.meta.Name, runtime.ErrEnded)
 	case runtime.StateCreated:
 	}
-	err = r.start(ctx, e)
+	// Not cut off half-way by its caller: whether it runs would be anybody's guess.
+	lasting, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), startTime, errStartTime)
+	defer cancel()
+	err = r.start(lasting, e)
 	if failed, ok := errors.AsType[*runtime.StartError](err); ok {
 		// That it could not be run is its result, like any other.
 		res := result{Finished: time.Now(), ExitCode: runtime.ExitStartError, Reason: runtime.ReasonStartError, Message: failed.Message}
-		if err := r.finish(ctx, e, res); err != nil {
+		if err := r.finish(lasting, e, res); err != nil {
 			return e.status(), fmt.Errorf("start container %s: %w", e.meta.Name, err)
 		}
 	}
@@ -58,6 +66,9 @@ func (r *Runtime) start(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	e.hasTask = true // or will have, whatever the answer is
+	e.mu.Unlock()
 	created, err := r.tasks.Create(ctx, req)
 	pid := created.GetPid()
 	switch native := errgrpc.ToNative(err); {
@@ -67,9 +78,6 @@ func (r *Runtime) start(ctx context.Context, e *entry) error {
 		r.releasePipes(e)
 		return startError(ctx, "failed to create containerd task: ", err)
 	}
-	e.mu.Lock()
-	e.hasTask = true
-	e.mu.Unlock()
 	at := time.Now() // not later: a short process may have ended when the call returns
 	started, err := r.tasks.Start(ctx, &tasks.StartRequest{ContainerID: e.id})
 	if err != nil {

@@ -24,10 +24,7 @@ func (r *Runtime) Stop(ctx context.Context, id string, grace time.Duration) (run
 	if err != nil {
 		return runtime.Container{}, err
 	}
-	if e.status().State != runtime.StateRunning {
-		return e.status(), nil
-	}
-	if grace > 0 {
+	if grace > 0 && e.status().State == runtime.StateRunning {
 		if err := r.ask(ctx, e, grace); err != nil {
 			return e.status(), fmt.Errorf("stop container %s: %w", e.meta.Name, err)
 		}
@@ -62,10 +59,11 @@ func (r *Runtime) ask(ctx context.Context, e *entry, grace time.Duration) error 
 	return nil
 }
 
-// end kills whatever runs in a container and waits until its result is stored. One that does not run is left as it is.
+// end kills whatever runs in a container and waits until its result is stored. One that does not run is left as it is;
+// what a start that failed half-way left of it is removed.
 func (r *Runtime) end(ctx context.Context, e *entry) (runtime.Container, error) {
-	if e.status().State != runtime.StateRunning {
-		return e.status(), nil
+	if now := e.status(); now.State != runtime.StateRunning {
+		return now, r.dropTask(ctx, e)
 	}
 	err := r.persist(ctx, func() error { return r.signal(ctx, e.id, unix.SIGKILL, true) })
 	if err != nil && !errors.Is(err, runtime.ErrNotRunning) {
@@ -77,6 +75,20 @@ func (r *Runtime) end(ctx context.Context, e *entry) (runtime.Container, error) 
 	case <-ctx.Done():
 		return e.status(), context.Cause(ctx)
 	}
+}
+
+// dropTask removes the task of a container that has one although it does not run.
+func (r *Runtime) dropTask(ctx context.Context, e *entry) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.hasTask {
+		return nil
+	}
+	if err := r.deleteTask(ctx, e.id); err != nil {
+		return err
+	}
+	e.hasTask = false
+	return nil
 }
 
 // Kill sends a signal to the first process of a container.

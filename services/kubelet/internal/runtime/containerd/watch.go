@@ -50,6 +50,11 @@ func (r *Runtime) adopt(ctx context.Context) error {
 	if err := r.readPods(); err != nil {
 		return fmt.Errorf("read pods: %w", err)
 	}
+	guards, err := r.needsGuards(ctx)
+	if err != nil {
+		return err
+	}
+	r.guards = guards
 	stored, err := r.containers.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list containers: %w", Translate(ctx, err))
@@ -87,8 +92,12 @@ func (r *Runtime) adopt(ctx context.Context) error {
 // adoptOne makes the entry of a stored container; nil if it is not ours.
 func (r *Runtime) adoptOne(ctx context.Context, c containers.Container, t *task.Process) (*entry, error) {
 	meta, res, ours, err := decode(c)
-	if err != nil || !ours {
-		return nil, err
+	if err != nil {
+		r.log.ErrorContext(ctx, "record of a container cannot be read and is left alone", "name", c.ID, "err", err)
+		return nil, nil
+	}
+	if !ours {
+		return nil, nil
 	}
 	e := &entry{id: c.ID, meta: meta, ended: make(chan struct{}), now: meta.container(c.ID, c.CreatedAt)}
 	started := r.startOf(c.ID)
@@ -136,6 +145,9 @@ func (r *Runtime) sweep(ctx context.Context, known map[string]bool) error {
 		if err := ignoreNotFound(Translate(ctx, r.snapshots.Remove(ctx, name))); err != nil {
 			return fmt.Errorf("remove root file system: %w", err)
 		}
+	}
+	if err := r.sweepGuards(ctx, known); err != nil {
+		return err
 	}
 	dirs, err := os.ReadDir(filepath.Join(r.cfg.RunDir, ioDir))
 	if err != nil {
@@ -228,20 +240,13 @@ func (r *Runtime) resultOf(e *entry, code int, finished time.Time) result {
 
 // finish stores a result, deletes the task, which completes the log, and makes the end known.
 func (r *Runtime) finish(ctx context.Context, e *entry, res result) error {
-	if len(res.Message) > maxMessage {
-		res.Message = strings.ToValidUTF8(res.Message[:maxMessage], "")
-	}
-	body, err := json.Marshal(res)
-	if err != nil {
-		return fmt.Errorf("encode result: %w", err)
-	}
-	stored := containers.Container{ID: e.id, Labels: map[string]string{labelResult: string(body)}}
-	err = r.persist(ctx, func() error {
-		_, err := r.containers.Update(ctx, stored, "labels."+labelResult)
-		return err
-	})
-	if ignoreNotFound(err) != nil {
-		return fmt.Errorf("store result: %w", err)
+	e.mu.Lock()
+	removing := e.removing
+	e.mu.Unlock()
+	if !removing {
+		if err := r.storeResult(ctx, e.id, res); err != nil {
+			return fmt.Errorf("store result: %w", err)
+		}
 	}
 	if err := r.persist(ctx, func() error { return r.deleteTask(ctx, e.id) }); err != nil {
 		return fmt.Errorf("delete task: %w", err)
@@ -252,6 +257,21 @@ func (r *Runtime) finish(ctx context.Context, e *entry, res result) error {
 	e.mu.Unlock()
 	close(e.ended)
 	return nil
+}
+
+func (r *Runtime) storeResult(ctx context.Context, id string, res result) error {
+	if len(res.Message) > maxMessage {
+		res.Message = strings.ToValidUTF8(res.Message[:maxMessage], "")
+	}
+	body, err := json.Marshal(res)
+	if err != nil {
+		return err
+	}
+	stored := containers.Container{ID: id, Labels: map[string]string{labelResult: string(body)}}
+	return ignoreNotFound(r.persist(ctx, func() error {
+		_, err := r.containers.Update(ctx, stored, "labels."+labelResult)
+		return err
+	}))
 }
 
 // runs says whether a task has a process.
