@@ -66,7 +66,9 @@ func RunHub(args []string) error {
 		params[args[i]] = args[i+1]
 	}
 	if params[paramDetached] != "" {
-		return (&hub{dir: params[paramDir], terminal: params[paramTerminal] != ""}).run(Parse(args))
+		signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTERM)
+		h := &hub{dir: params[paramDir], terminal: params[paramTerminal] != ""}
+		return h.run(Parse(args), func() { _ = os.NewFile(readyFD, "ready").Close() })
 	}
 	for _, name := range []string{HubStdin, HubStdout, HubStderr} {
 		if err := syscall.Mkfifo(filepath.Join(params[paramDir], name), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
@@ -106,8 +108,8 @@ type hubClient struct {
 	queue chan []byte
 }
 
-func (h *hub) run(cfg Config) error {
-	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTERM)
+// run works until the container's outputs end. ready is called when clients may come.
+func (h *hub) run(cfg Config, ready func()) error {
 	file, err := Open(cfg)
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ func (h *hub) run(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	_ = os.NewFile(readyFD, "ready").Close()
+	ready()
 
 	var outputs, clients sync.WaitGroup
 	clients.Go(func() { h.accept(listener, &clients) })

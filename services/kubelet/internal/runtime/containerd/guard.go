@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/sandbox"
@@ -22,9 +21,8 @@ func (r *Runtime) needsGuards(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ask containerd for its version: %w", Translate(ctx, err))
 	}
-	major, _, _ := strings.Cut(strings.TrimPrefix(v.GetVersion(), "v"), ".")
-	n, err := strconv.Atoi(major)
-	return err != nil || n >= 2, nil // one that was built without a version is a new one
+	// One that was built without a version is a new one.
+	return !strings.HasPrefix(v.GetVersion(), "1.") && !strings.HasPrefix(v.GetVersion(), "v1."), nil
 }
 
 func (r *Runtime) guard(ctx context.Context, id string) error {
