@@ -28,15 +28,16 @@ type Runtime interface {
 	// Run watches every container until ctx ends, which returns nil. The other methods wait until it has found what is
 	// there. It is called once.
 	Run(ctx context.Context) error
-	// Events tells of exits. One reader; what it has not read yet waits. An exit that happened while there was no runtime
-	// is told too, so that an exit is told at least once, and again after a kubelet restart only if it was not told to
-	// its end before.
+	// Events tells of every exit that this runtime finds out, once: also of those that came while there was no runtime,
+	// unless their result was stored already, as List then shows from the beginning. A start that fails is told by Start
+	// alone. One reader; what it has not read yet waits.
 	Events() <-chan Event
 }
 
 // Pods makes and removes sandboxes.
 type Pods interface {
-	// CreatePod makes the sandbox of a pod, or gives the one that is there. What a failed attempt left is made good.
+	// CreatePod makes the sandbox of a pod, or gives the one that is there, as it was made. What a failed attempt left is
+	// made good. Errors: [ErrInvalid] (a sysctl that is not the pod's to set).
 	CreatePod(ctx context.Context, c PodConfig) (Pod, error)
 	// RemovePod kills and removes every container of a pod, then its sandbox with control group and namespaces. A pod that
 	// is not there is no error; what only half exists is removed. The network is detached before by whoever attached it.

@@ -31,6 +31,9 @@ const shmBytes = "67108864"
 // nsfsMagic marks a file that is a namespace.
 const nsfsMagic = 0x6e736673
 
+// ErrSysctl is returned for a sysctl that cannot be set: it is not one of the pod's namespaces, or the kernel refuses it.
+var ErrSysctl = errors.New("sysctl cannot be set")
+
 // Config says what a pod shares.
 type Config struct {
 	// Dir holds the files of this pod, and nothing else. It is made if need be.
@@ -50,7 +53,7 @@ func Path(dir, kind string) string { return filepath.Join(dir, kind) }
 func ShmPath(dir string) string { return filepath.Join(dir, "shm") }
 
 // Create makes the namespaces of c, with the loopback interface up. What is there already, as a whole, is left as it is;
-// what is there in part (left by a crash) is made anew. One call at a time for one directory.
+// what is there in part (left by a crash) is made anew. One call at a time for one directory. Errors: [ErrSysctl].
 func Create(c Config) error {
 	if Complete(c) {
 		return nil
@@ -190,10 +193,10 @@ func writeSysctl(name, value string) error {
 		path = strings.ReplaceAll(name, ".", "/")
 	}
 	if !namespaced(path) || strings.Contains(path, "..") {
-		return fmt.Errorf("sysctl %q is not namespaced", name)
+		return fmt.Errorf("%w: %q is not namespaced", ErrSysctl, name)
 	}
 	if err := os.WriteFile(filepath.Join("/proc/sys", path), []byte(value), 0); err != nil {
-		return fmt.Errorf("set sysctl %s=%s: %w", name, value, errors.Unwrap(err))
+		return fmt.Errorf("%w: %s=%s: %w", ErrSysctl, name, value, errors.Unwrap(err))
 	}
 	return nil
 }

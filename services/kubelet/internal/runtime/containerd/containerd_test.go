@@ -601,6 +601,36 @@ func TestFailuresLeaveNothing(t *testing.T) {
 	}
 }
 
+// TestExecLeavesNothing has commands that end well, cannot be run, are killed, and leave a child behind that holds their
+// output.
+func TestExecLeavesNothing(t *testing.T) {
+	n := newNode(t)
+	n.pod("p", nil)
+	made := n.start(n.config("p", "app", "sleep 1000"))
+	before := n.left()
+	var out bytes.Buffer
+	run := func(ctx context.Context, args ...string) (int, error) {
+		return n.r.Exec(ctx, made.ID, runtime.ExecConfig{Args: args, Stdout: &out, Stdin: strings.NewReader("x")})
+	}
+	if code, err := run(t.Context(), "sh", "-c", "echo hi; sleep 1001 & exit 3"); code != 3 || err != nil || out.String() != "hi\n" {
+		t.Errorf("with a child: %d, %v, %q", code, err, out.String())
+	}
+	if _, err := run(t.Context(), "no-such"); err == nil {
+		t.Error("no such command: no error")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := run(ctx, "sleep", "1002"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("too long: %v", err)
+	}
+	if got := n.exec(made.ID, "ps | grep -c 'sleep [1]002'"); got != "0" {
+		t.Errorf("%s of the killed command are left", got)
+	}
+	if diff := cmp.Diff(before, n.left()); diff != "" {
+		t.Errorf("left (-before +after):\n%s", diff)
+	}
+}
+
 // TestCutOffCreationsAreSwept has what a kubelet leaves that dies between two steps of a creation.
 func TestCutOffCreationsAreSwept(t *testing.T) {
 	n := newNode(t)

@@ -102,8 +102,10 @@ func (r *Runtime) makePod(ctx context.Context, rec *sandboxRecord) error {
 	}
 	config := rec.config(r.namespaces(rec.UID))
 	if len(config.Kinds) > 0 {
-		if err := sandbox.Create(config); err != nil {
+		if err := sandbox.Create(config); errors.Is(err, sandbox.ErrSysctl) {
 			return fmt.Errorf("%w: %w", runtime.ErrInvalid, err)
+		} else if err != nil {
+			return err
 		}
 	}
 	if rec.SharePID {
