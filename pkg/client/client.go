@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -19,9 +20,10 @@ import (
 
 // Client speaks to the api under one identity. Safe for concurrent use.
 type Client struct {
-	nc    *wire.Conn
-	api   wire.API
-	cause events.Meta
+	nc       *wire.Conn
+	api      wire.API
+	cause    events.Meta
+	patience time.Duration
 }
 
 // ForUser makes the client of a person or of the CLI, whose credential bears the name identity.
@@ -39,6 +41,22 @@ func (c *Client) Because(cause events.Meta) *Client {
 	because := *c
 	because.cause = cause
 	return &because
+}
+
+// Within gives a client that gives a request up, with [ErrUnavailable], when nobody has answered it after d. A list is given up
+// when no page of it has begun by then; watches and sessions last as long as their context.
+func (c *Client) Within(d time.Duration) *Client {
+	within := *c
+	within.patience = d
+	return &within
+}
+
+// bounded is ctx until the client's patience ends.
+func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.patience <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, c.patience, errPatience)
 }
 
 // Identity is the name under which the client speaks.
@@ -62,6 +80,8 @@ func (c *Client) Do(ctx context.Context, verb, resource, namespace string, r Req
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	return wire.Do(ctx, c.nc, call)
 }
 
@@ -94,7 +114,9 @@ func (c *Client) List(ctx context.Context, resource, namespace string, o metav1.
 		return nil, err
 	}
 	list := &List{}
-	err = wire.Retry(ctx, func() error {
+	patience, cancel := c.bounded(ctx) // bounds how long the list is asked for, not how long it takes to arrive
+	defer cancel()
+	err = wire.Retry(patience, func() error {
 		*list = List{}
 		return wire.Pieces(ctx, c.nc, call, list.take)
 	})

@@ -57,6 +57,9 @@ type Stamp struct {
 // Answer is the answer to create, update and delete.
 type Answer struct {
 	Objects []json.RawMessage `json:"objects"` // as they now are, with their resourceVersion
+	// Warnings are what was wrong with the request although it was carried out: fields that were not read, with the field
+	// validation Warn.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // List is one page of a list.

@@ -83,6 +83,9 @@ func (r *request) decode(validation string) ([]*candidate, error) {
 		if err != nil && !(lenient && obj != nil) {
 			return nil, registry.DecodeError(kind, err)
 		}
+		if err != nil && validation == metav1.FieldValidationWarn {
+			r.warn(registry.DecodeError(kind, err))
+		}
 		c := &candidate{kind: kind, obj: obj}
 		if err := r.place(c); err != nil {
 			return nil, err
@@ -90,6 +93,16 @@ func (r *request) decode(validation string) ([]*candidate, error) {
 		candidates = append(candidates, c)
 	}
 	return candidates, nil
+}
+
+// warn adds what is wrong with a document to the answer.
+func (r *request) warn(refusal *apierrors.StatusError) {
+	if refusal.ErrStatus.Details == nil {
+		return
+	}
+	for _, cause := range refusal.ErrStatus.Details.Causes {
+		r.warnings = append(r.warnings, cause.Message)
+	}
 }
 
 // place checks that an object is of the kind and namespace of the request, and puts it there if it names none.

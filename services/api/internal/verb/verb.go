@@ -70,6 +70,7 @@ type request struct {
 	namespace string
 	body      client.Request
 	actor     string
+	warnings  []string // what the answer says beside its objects
 }
 
 // Handle answers one request of the api. It is a [wire.Handler].
@@ -192,7 +193,7 @@ func errNotFound(kind *scheme.Kind, name string) error {
 
 // answerObjects answers with objects as JSON.
 func (r *request) answerObjects(objects ...json.RawMessage) error {
-	return r.in.AnswerJSON(client.Answer{Objects: objects})
+	return r.in.AnswerJSON(client.Answer{Objects: objects, Warnings: r.warnings})
 }
 
 func (v *Verbs) info(ctx context.Context, r *request) error {
