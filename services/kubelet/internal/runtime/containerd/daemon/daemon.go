@@ -118,6 +118,7 @@ func (d *Daemon) Start(ctx context.Context) (pid int, err error) {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(d.cfg.Binary, "--config", d.configPath()) //nolint:noctx // it outlives us
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // nothing of what the kubelet was told gets into shims and loggers
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start containerd: %w", err)
