@@ -18,8 +18,11 @@ import (
 const (
 	// inFlightRetries is how often a commit that met a write in flight is sent again before it is halved (P12).
 	inFlightRetries = 3
-	// unknownRetries is how often a commit whose outcome is unknown is read back and sent again (P13).
-	unknownRetries = 4
+	// unknownPatience bounds how long a commit whose outcome is unknown is read back and sent again (P13): a server that was
+	// killed is back by then, or the caller must decide.
+	unknownPatience = 5 * time.Second
+	resolveFirst    = 2 * time.Millisecond
+	resolveMost     = 200 * time.Millisecond
 	// catchUp bounds the wait for one's own view after a conflict.
 	catchUp = time.Second
 )
@@ -121,51 +124,85 @@ func finish(members []*pending, messages []located, first uint64) {
 
 // write sends a commit, again while a write is in flight on one of its keys, and finds out what became of it if the answer
 // is lost.
-func (w *Writer) write(ctx context.Context, messages []located) (first uint64, err error) {
+func (w *Writer) write(ctx context.Context, messages []located) (uint64, error) {
 	plain := make([]events.Message, len(messages))
 	for i, m := range messages {
 		plain[i] = m.Message
 	}
-	unknown := false // an earlier attempt may have been written
 	for attempt := 0; ; attempt++ {
-		first, err = w.store.Write(ctx, plain)
-		switch conflict, isConflict := errors.AsType[*store.ConflictError](err); {
-		case err == nil:
-			return first, nil
-		case errors.Is(err, store.ErrUnknown) || (isConflict && unknown):
-			unknown = true
-			if first, ok := w.readBack(ctx, plain); ok {
-				return first, nil
-			}
-			if isConflict || attempt >= unknownRetries {
-				return 0, fmt.Errorf("%w: %w", store.ErrUnknown, err)
-			}
-		case isConflict && !conflict.Told && attempt < inFlightRetries:
-		default:
-			return 0, err
+		first, err := w.store.Write(ctx, plain)
+		conflict, _ := errors.AsType[*store.ConflictError](err)
+		switch {
+		case errors.Is(err, store.ErrUnknown):
+			return w.resolve(ctx, plain)
+		case conflict == nil || conflict.Told || attempt == inFlightRetries:
+			return first, err
 		}
 		if !clock.Pause(ctx, time.Millisecond+rand.N(2*time.Millisecond)) {
-			return 0, fmt.Errorf("%w: %w", store.ErrUnknown, context.Cause(ctx))
+			return 0, fmt.Errorf("%w: %w", store.ErrConflict, context.Cause(ctx))
 		}
 	}
 }
 
-// readBack recognises a commit by the id of any of its events: it was written whole or not at all (P13). Stamps and beats
-// move often; other keys are asked first.
-func (w *Writer) readBack(ctx context.Context, messages []events.Message) (first uint64, found bool) {
+// resolve finds out what became of a commit whose answer was lost: it reads back before anything else, and sends the same
+// messages again if they are not there (P13). While the store cannot be read it waits.
+func (w *Writer) resolve(ctx context.Context, messages []events.Message) (uint64, error) {
+	deadline := time.Now().Add(unknownPatience)
+	for wait := resolveFirst; time.Now().Before(deadline) && clock.Pause(ctx, wait); wait = min(2*wait, resolveMost) {
+		first, state := w.readBack(ctx, messages)
+		if state == written {
+			return first, nil
+		}
+		if state == unreadable {
+			continue
+		}
+		first, err := w.store.Write(ctx, messages)
+		switch {
+		case err == nil:
+			return first, nil
+		case errors.Is(err, store.ErrReset):
+			return 0, err // it is not there, and the store that it was sent to is no more
+		case errors.Is(err, store.ErrConflict):
+			// Either the first attempt has arrived meanwhile, or somebody else's write: which, only the id can tell.
+			if first, state := w.readBack(ctx, messages); state == written {
+				return first, nil
+			}
+			return 0, fmt.Errorf("%w: then %w", store.ErrUnknown, err)
+		}
+	}
+	return 0, store.ErrUnknown
+}
+
+// outcome is what reading back a commit tells.
+type outcome int
+
+const (
+	unreadable outcome = iota
+	written
+	absent // or overwritten
+)
+
+// readBack recognises a commit by the id of any of its events: it was written whole or not at all. Stamps and beats move
+// often; keys in the middle are asked.
+func (w *Writer) readBack(ctx context.Context, messages []events.Message) (first uint64, o outcome) {
 	const tries = 3
 	for i := range min(tries, len(messages)) {
 		at := (len(messages)/2 + i) % len(messages)
 		got, err := w.store.Read(ctx, messages[at].Key)
+		if errors.Is(err, store.ErrNotFound) {
+			o = absent
+			continue
+		}
 		if err != nil {
 			continue
 		}
-		sent, _ := events.Decode(messages[at].Header)
+		o = absent
+		sent, _ := events.Decode(messages[at].Header) //nolint:errcheck // we made it
 		if event, err := events.Decode(got.Header); err == nil && event.ID == sent.ID {
-			return got.Revision - uint64(at), true
+			return got.Revision - uint64(at), written
 		}
 	}
-	return 0, false
+	return 0, o
 }
 
 // separate fails the members that are stale and writes the rest again; if none can be told to be stale, it halves (P12).

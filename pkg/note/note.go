@@ -124,5 +124,7 @@ type Publisher interface {
 
 // ToStream publishes notes to the stream itself, for the services of the control plane.
 func ToStream(to Publisher) func(*corev1.Event, []byte) error {
-	return func(event *corev1.Event, body []byte) error { return to.Publish(Subject(event.Namespace, event.Name), body) }
+	return func(event *corev1.Event, body []byte) error {
+		return to.Publish(Subject(event.Namespace, event.Name), body)
+	}
 }

@@ -77,8 +77,10 @@ type View struct {
 	shown    time.Time          // the server's clock when the view was last shown to be current
 	tombs    []*Record          // removed, oldest first
 	waiters  []*waiter
-	rounds   []round // asked and not yet reached, oldest first
-	restart  context.CancelCauseFunc
+	// unanswered wait for an answer of the store that is followed now.
+	unanswered []*waiter
+	rounds     []round // asked and not yet reached, oldest first
+	restart    context.CancelCauseFunc
 
 	asks   chan *waiter
 	doubts chan struct{}
@@ -131,6 +133,12 @@ func (v *View) begin(restart context.CancelCauseFunc) {
 	v.restart = restart
 	v.position = 0
 	v.rounds = nil // answers about another copy
+	v.waiters = slices.DeleteFunc(v.waiters, func(w *waiter) bool {
+		if w.fresh {
+			v.unanswered = append(v.unanswered, w)
+		}
+		return w.fresh
+	})
 	v.holes = newHoles()
 	v.loading = make(map[state.Key]bool, len(v.records))
 	for key := range v.records {

@@ -350,3 +350,31 @@ func TestP5_SkipDuringTheLoadIsNotCoveredByAnEarlierQuestion(t *testing.T) {
 		wantBody(t, v, "a", "2")
 	})
 }
+
+// Who waits for what the store said before it lost its last messages must not wait for a sequence that will not come.
+func TestP15_FreshSurvivesAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(nil)
+		put(t, s, "a", 0, "kept")
+		v := run(t, s, view.Config{})
+		fresh(t, v)
+		release := s.Hold()
+		put(t, s, "b", 0, "lost")
+		done := make(chan error, 1)
+		go func() { done <- v.Fresh(t.Context()) }() // its answer is the sequence of b, which nobody sees
+		elapse(10 * time.Millisecond)
+		s.Reset(1)
+		release()
+		elapse(10 * time.Second)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Fresh = %v", err)
+			}
+		default:
+			t.Error("Fresh still waits for a sequence that was lost")
+			put(t, s, "c", 0, "gives it what it waits for, so that the test can end")
+			<-done
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 type waiter struct {
 	target uint64
 	exact  bool // and exact
+	fresh  bool // target is what the store answered: of another instance it means nothing
 	done   chan struct{}
 }
 
@@ -68,7 +69,8 @@ func (v *View) wait(ctx context.Context, w *waiter) error {
 	case <-ctx.Done():
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.waiters = slices.DeleteFunc(v.waiters, func(o *waiter) bool { return o == w })
+		mine := func(o *waiter) bool { return o == w }
+		v.waiters, v.unanswered = slices.DeleteFunc(v.waiters, mine), slices.DeleteFunc(v.unanswered, mine)
 		return context.Cause(ctx)
 	}
 }
@@ -76,7 +78,7 @@ func (v *View) wait(ctx context.Context, w *waiter) error {
 // Fresh waits until the view is exact and has seen every write that was acknowledged before the call. One question to the
 // store serves all that wait at that moment. The error is the end of ctx.
 func (v *View) Fresh(ctx context.Context) error {
-	w := &waiter{exact: true, done: make(chan struct{})}
+	w := &waiter{exact: true, fresh: true, done: make(chan struct{})}
 	select {
 	case v.asks <- w:
 	case <-ctx.Done():
@@ -156,7 +158,7 @@ func (v *View) ask(ctx context.Context) {
 			}
 			continue
 		case <-doubt.C:
-			if v.Exact() {
+			if asking = v.takeUnanswered(); len(asking) == 0 && v.Exact() {
 				continue
 			}
 		case <-proof.C:
@@ -169,6 +171,15 @@ func (v *View) ask(ctx context.Context) {
 			late.Reset(beatAfter)
 		}
 	}
+}
+
+// takeUnanswered gives those whose answer came from a store that is no longer the one.
+func (v *View) takeUnanswered() []*waiter {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	unanswered := v.unanswered
+	v.unanswered = nil
+	return unanswered
 }
 
 func (v *View) moreAsks(first *waiter) []*waiter {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,9 @@ type Store struct {
 	// server is the instance whose sequences the follower of this process holds. On R1 another instance may have lost the
 	// last ones and given them out again (P15).
 	server atomic.Pointer[string]
+
+	mu       sync.Mutex
+	inFlight map[*context.CancelFunc]bool // of requests; they end when the connection is lost, for their answers are too
 }
 
 // Open waits until the stream exists and returns the bucket.
@@ -55,7 +59,38 @@ func Open(ctx context.Context, nc *nats.Conn) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{nc: nc, js: js, replicas: stream.CachedInfo().Config.Replicas}, nil
+	s := &Store{nc: nc, js: js, replicas: stream.CachedInfo().Config.Replicas, inFlight: map[*context.CancelFunc]bool{}}
+	go s.watchConnection(nc.StatusChanged(nats.RECONNECTING, nats.CLOSED))
+	return s, nil
+}
+
+// watchConnection ends the requests in flight whenever the connection is lost, until it is closed for good.
+func (s *Store) watchConnection(lost chan nats.Status) {
+	for status := range lost {
+		s.mu.Lock()
+		for cancel := range s.inFlight {
+			(*cancel)()
+		}
+		s.mu.Unlock()
+		if status == nats.CLOSED {
+			return
+		}
+	}
+}
+
+// bounded is a context that ends after ackTimeout or with the connection.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := &cancel
+	s.inFlight[key] = true
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.inFlight, key)
+	}
 }
 
 // awaitStream polls only until the api has made the streams at the very first start of a cluster.
@@ -96,7 +131,7 @@ func (s *Store) Write(ctx context.Context, messages []events.Message) (uint64, e
 			return 0, sendError(err, false)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	answer, err := s.nc.RequestMsgWithContext(ctx, encoded[len(encoded)-1])
 	if err != nil {
@@ -167,7 +202,7 @@ func (s *Store) Read(ctx context.Context, key state.Key) (store.Entry, error) {
 	if err != nil {
 		return store.Entry{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	answer, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+state.Stream, request)
 	if err != nil {
@@ -205,7 +240,7 @@ func entry(key state.Key, sequence uint64, at time.Time, h nats.Header, body []b
 
 // Last implements [store.Store].
 func (s *Store) Last(ctx context.Context) (store.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	answer, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+state.Stream, nil)
 	if err != nil {
