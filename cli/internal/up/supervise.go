@@ -22,7 +22,7 @@ const (
 	// restartFirst and restartMost bound the pause before a process that died is started again; one that lived for longer than
 	// steady begins anew.
 	restartFirst = 100 * time.Millisecond
-	restartMost  = 5 * time.Second
+	restartMost  = time.Second
 	steady       = 10 * time.Second
 	// stopPatience is how long a process may take to end before it is killed.
 	stopPatience = 10 * time.Second
