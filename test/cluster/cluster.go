@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"sigs.k8s.io/yaml"
 
 	"millrace.dev/pkg/auth"
@@ -266,6 +267,9 @@ func (c *Cluster) Dial(credential auth.Credential, inbox string) *wire.Conn {
 	c.t.Cleanup(nc.Close)
 	return nc
 }
+
+// Dialer opens connections from inside the namespace.
+func (c *Cluster) Dialer() nats.CustomDialer { return c.net }
 
 // NetDial opens a connection from inside the namespace.
 func (c *Cluster) NetDial(network, address string) (net.Conn, error) {
