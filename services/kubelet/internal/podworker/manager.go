@@ -14,6 +14,7 @@ import (
 // Manager has one worker for each pod that this node has or had an order for. Safe for concurrent use.
 type Manager struct {
 	deps Deps
+	gate *gate
 
 	mu      sync.Mutex
 	workers map[state.Key]*slot
@@ -30,13 +31,22 @@ type slot struct {
 
 // NewManager makes a manager without pods.
 func NewManager(d Deps) *Manager {
-	return &Manager{deps: d, workers: map[state.Key]*slot{}, byUID: map[types.UID]*worker{}}
+	return &Manager{deps: d, gate: newGate(d.Node.Allocatable), workers: map[state.Key]*slot{}, byUID: map[types.UID]*worker{}}
 }
 
 // Run has the workers work until ctx ends, then waits for them. What they run goes on running.
 func (m *Manager) Run(ctx context.Context) error {
+	there, err := m.deps.Runtime.ListPods(ctx)
+	if err != nil {
+		return fmt.Errorf("look at what runs already: %w", err)
+	}
 	m.mu.Lock()
 	m.ctx = func() context.Context { return ctx }
+	for _, p := range there { // before anybody else is let in
+		if w := m.byUID[types.UID(p.UID)]; w != nil && !w.latest().Finished {
+			m.gate.occupy(w.latest().Pod)
+		}
+	}
 	for _, s := range m.workers {
 		m.launch(s.worker)
 	}
@@ -87,6 +97,7 @@ func (m *Manager) Apply(e state.FeedEntry) error {
 // begin makes the worker of an order. Caller holds mu.
 func (m *Manager) begin(key state.Key, o *order) {
 	w := newWorker(m.deps, o, nil)
+	w.gate = m.gate
 	w.ended = func() { m.end(key, w) }
 	m.workers[key] = &slot{worker: w}
 	m.byUID[o.Pod.UID] = w
@@ -103,6 +114,7 @@ func (m *Manager) end(key state.Key, w *worker) {
 	}
 	delete(m.workers, key)
 	delete(m.byUID, w.order.Pod.UID)
+	m.gate.release(w.order.Pod.UID)
 	if s.waits != nil {
 		m.begin(key, s.waits)
 	}

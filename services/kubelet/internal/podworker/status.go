@@ -35,6 +35,10 @@ func makeStatus(o *order, seen *observed, f facts) corev1.PodStatus {
 	if f.hostIP != "" {
 		s.HostIPs = []corev1.HostIP{{IP: f.hostIP}}
 	}
+	if r := seen.rejected; r != nil {
+		s.Phase, s.Reason, s.Message = corev1.PodFailed, r.Reason, r.StatusMessage()
+		return s
+	}
 	if f.address.IsValid() {
 		s.PodIP = f.address.String()
 		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}

@@ -7,6 +7,7 @@ import (
 
 	"millrace.dev/pkg/podinfo"
 	"millrace.dev/pkg/state"
+	"millrace.dev/services/kubelet/internal/admission"
 	"millrace.dev/services/kubelet/internal/runtime"
 )
 
@@ -36,6 +37,7 @@ type observed struct {
 	containers map[string][]runtime.Container // by name, oldest attempt first
 	holds      map[string]hold                // by name: what keeps a container from being started
 	podHold    *hold                          // what keeps the pod from being set up
+	rejected   *admission.Rejection           // why the node refuses the pod; nil if it does not
 }
 
 // hold is why something is not tried again before a time.
@@ -109,7 +111,7 @@ func step(o *order, seen *observed, now time.Time) action {
 		return action{kind: doConclude}
 	case o.Finished && seen.anyRunning():
 		return action{kind: doStop, grace: podinfo.GracePeriod(pod)}
-	case o.Finished, finished(pod, seen):
+	case o.Finished, seen.rejected != nil, finished(pod, seen):
 		return afterEnd(seen)
 	case seen.podHold != nil && now.Before(seen.podHold.until):
 		return action{kind: doNothing, until: seen.podHold.until}

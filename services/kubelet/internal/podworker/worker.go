@@ -60,6 +60,7 @@ type worker struct {
 	Deps
 	node    Node
 	volumes *volume.Volumes
+	gate    *gate
 	ended   func() // called once nothing is left of the pod
 
 	mu      sync.Mutex
@@ -73,6 +74,7 @@ type worker struct {
 	began    time.Time
 	reported *corev1.PodStatus
 	stopped  bool // reported as such
+	knocked  bool // at the gate
 	contents *contents
 }
 
@@ -120,6 +122,7 @@ func (w *worker) run(ctx context.Context) {
 			}
 			continue
 		}
+		w.knock()
 		a := step(w.order, &w.seen, w.node.Now())
 		w.report(a)
 		if a.kind == doConclude && w.conclude() {
@@ -233,6 +236,23 @@ func (w *worker) adopt(ctx context.Context, uid string) error {
 	return nil
 }
 
+// knock asks the gate once, unless the pod is to end anyway: one of which there is something here was let in before.
+func (w *worker) knock() {
+	pod := w.order.Pod
+	if w.knocked || w.order.gone || w.order.Finished || pod.DeletionTimestamp != nil {
+		return
+	}
+	w.knocked = true
+	if w.seen.leftovers {
+		w.gate.occupy(pod)
+		return
+	}
+	if r := w.gate.admit(pod); r != nil {
+		w.seen.rejected = r
+		w.Notes.Warning(pod, r.Reason, "%s", r.Message)
+	}
+}
+
 // report tells what was found, if it is not what was told last.
 func (w *worker) report(a action) {
 	if w.order.gone {
@@ -252,6 +272,9 @@ func (w *worker) report(a action) {
 	}
 	if w.reported != nil && equality.Semantic.DeepEqual(w.reported, &s) {
 		return
+	}
+	if podinfo.Finished(&corev1.Pod{Status: s}) {
+		w.gate.release(pod.UID)
 	}
 	w.reported, w.stopped = &s, stopped
 	w.send()
