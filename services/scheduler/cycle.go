@@ -116,7 +116,7 @@ func (s *scheduler) place(snapshot *cache.Snapshot, pod *framework.Pod) (*framew
 		for _, scorer := range s.scorers {
 			score += scorer.Score(pod, node)
 		}
-		if best == nil || score > bestScore || score == bestScore && node.Node.Name < best.Node.Name {
+		if best == nil || score > bestScore || score == bestScore && node.Name < best.Name {
 			best, bestScore = node, score
 		}
 	}
@@ -154,7 +154,7 @@ func (s *scheduler) assign(ctx context.Context, snapshot *cache.Snapshot, chosen
 			return err
 		}
 		b.Add(changes...)
-		if name := c.node.Node.Name; !stamped[name] {
+		if name := c.node.Name; !stamped[name] {
 			stamped[name] = true
 			b.Stamps = append(b.Stamps, state.Stamp{Kind: state.StampNode, ID: name, Revision: c.node.Stamp})
 		}
@@ -164,7 +164,7 @@ func (s *scheduler) assign(ctx context.Context, snapshot *cache.Snapshot, chosen
 		return fmt.Errorf("assign %d pods: %w", len(chosen), err)
 	}
 	for _, c := range chosen {
-		s.notes.Normal(c.pod.Pod, "Scheduled", "Successfully assigned %s/%s to %s", c.pod.Namespace, c.pod.Name, c.node.Node.Name)
+		s.notes.Normal(c.pod.Pod, "Scheduled", "Successfully assigned %s/%s to %s", c.pod.Namespace, c.pod.Name, c.node.Name)
 	}
 	return s.view.AwaitExact(ctx, result.Max())
 }
@@ -172,7 +172,7 @@ func (s *scheduler) assign(ctx context.Context, snapshot *cache.Snapshot, chosen
 // assigned is the pod with its node.
 func (s *scheduler) assigned(c choice) *corev1.Pod {
 	pod := *c.pod.Pod
-	pod.Spec.NodeName = c.node.Node.Name
+	pod.Spec.NodeName = c.node.Name
 	pod.Status.Conditions = slices.Clone(pod.Status.Conditions)
 	podinfo.SetCondition(&pod.Status, corev1.PodCondition{
 		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, ObservedGeneration: pod.Generation,

@@ -4,6 +4,7 @@ package framework
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -103,12 +104,7 @@ func (r *Resources) change(by *Resources, sign int64) {
 // Clone copies r.
 func (r *Resources) Clone() Resources {
 	c := *r
-	if r.Other != nil {
-		c.Other = make(map[corev1.ResourceName]int64, len(r.Other))
-		for name, value := range r.Other {
-			c.Other[name] = value
-		}
-	}
+	c.Other = maps.Clone(r.Other)
 	return c
 }
 

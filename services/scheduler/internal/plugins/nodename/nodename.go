@@ -13,7 +13,7 @@ func (Plugin) Name() string { return "NodeName" }
 
 // Filter rejects a node whose name is not the one the pod asks for.
 func (Plugin) Filter(pod *framework.Pod, node *framework.Node) framework.Verdict {
-	if pod.Spec.NodeName != "" && pod.Spec.NodeName != node.Node.Name {
+	if pod.Spec.NodeName != "" && pod.Spec.NodeName != node.Name {
 		return framework.RejectFinally("node(s) didn't match the requested node name")
 	}
 	return framework.Fit
