@@ -67,7 +67,8 @@ func (Pack) Name() string { return "NodeResourcesMostAllocated" }
 // (Kubernetes' DefaultMilliCPURequest and DefaultMemoryRequest).
 var unrequested = framework.Resources{MilliCPU: 100, Memory: 200 << 20}
 
-// Score implements [framework.Scorer]: the mean share of CPU and memory that would be requested.
+// Score implements [framework.Scorer]: the mean share of CPU and memory that would be requested. What a pod that requests
+// nothing counts for may exceed a node that is full; it is no fuller for that (as in Kubernetes).
 func (Pack) Score(pod *framework.Pod, node *framework.Node) int64 {
 	cpu := cmp.Or(pod.Requests.MilliCPU, unrequested.MilliCPU)
 	memory := cmp.Or(pod.Requests.Memory, unrequested.Memory)
@@ -75,8 +76,8 @@ func (Pack) Score(pod *framework.Pod, node *framework.Node) int64 {
 }
 
 func share(requested, allocatable int64) int64 {
-	if allocatable <= 0 || requested > allocatable {
+	if allocatable <= 0 {
 		return 0
 	}
-	return requested * 100 / allocatable
+	return min(requested, allocatable) * 100 / allocatable
 }
