@@ -129,9 +129,6 @@ func (n *Notes) From(resource string, revision uint64) (*watch.Cursor, error) {
 	return n.hub.From(resource, revision)
 }
 
-// Newest is the newest revision.
-func (n *Notes) Newest() uint64 { return n.hub.Newest() }
-
 // Open decodes a note.
 func (n *Notes) Open(r *view.Record) (scheme.Object, error) { return r.Object() }
 

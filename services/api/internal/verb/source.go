@@ -22,8 +22,6 @@ type Source interface {
 	List(resource, namespace string) ([]*view.Record, uint64)
 	// From begins to follow a resource behind a revision.
 	From(resource string, revision uint64) (*watch.Cursor, error)
-	// Newest is the newest revision seen of anything.
-	Newest() uint64
 	// Open decodes a record, a removed one too. The object is shared.
 	Open(r *view.Record) (scheme.Object, error)
 	// JSON is a record as readers get it, with its resourceVersion.
@@ -60,8 +58,6 @@ func (s stateSource) List(resource, namespace string) ([]*view.Record, uint64) {
 func (s stateSource) From(resource string, revision uint64) (*watch.Cursor, error) {
 	return s.hub.From(resource, revision)
 }
-
-func (s stateSource) Newest() uint64 { return s.hub.Newest() }
 
 func (s stateSource) Open(r *view.Record) (scheme.Object, error) {
 	if r.Ref.Resource != scheme.Secrets {

@@ -107,7 +107,7 @@ func (w *watcher) run(ctx context.Context, cursor *watch.Cursor) error {
 			err = w.tell(ctx, changes)
 		case ctx.Err() == nil && err == errBookmark: //nolint:errorlint // our own cause, never wrapped
 			bookmark = time.Now().Add(bookmarkEvery)
-			err = w.tellBookmark(ctx, w.source.Newest(), nil)
+			err = w.tellBookmark(ctx, cursor.Reached(), nil)
 		case err == store.ErrExpired: //nolint:errorlint // Next says exactly this
 			err = apierrors.NewResourceExpired("the watch fell behind the window of changes; list again")
 		}

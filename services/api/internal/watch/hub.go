@@ -5,10 +5,14 @@
 package watch
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 
+	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/view"
 )
@@ -49,7 +53,7 @@ func (h *Hub) Changed(before, after *view.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.newest = max(h.newest, after.Revision)
-	if resource == "" || h.begins == 0 && h.epoch == 0 {
+	if resource == "" || h.epoch == 0 {
 		return // no object, or still loading: nobody can have seen anything yet
 	}
 	w := h.window(resource)
@@ -77,11 +81,53 @@ func (h *Hub) Loaded(position uint64) {
 	}
 }
 
-// Newest is the newest revision of anything: what a bookmark may say.
-func (h *Hub) Newest() uint64 {
+// Rewind gives the records of a resource as they were at revision: records are those of namespace (empty: of all) at position,
+// in the order of their names, and so is what it returns. Error: [store.ErrExpired] if the window does not reach back so far.
+func (h *Hub) Rewind(resource, namespace string, records []*view.Record, position, revision uint64) ([]*view.Record, error) {
+	changes, err := h.between(resource, revision, position)
+	if err != nil || len(changes) == 0 {
+		return records, err
+	}
+	then := make(map[state.ObjectRef]*view.Record, len(records))
+	for _, r := range records {
+		then[r.Ref] = r
+	}
+	for _, c := range slices.Backward(changes) {
+		ref := c.After.Ref
+		switch {
+		case namespace != "" && ref.Namespace != namespace:
+		case c.Before == nil || c.Before.Removed:
+			delete(then, ref)
+		default:
+			then[ref] = c.Before
+		}
+	}
+	return slices.SortedFunc(maps.Values(then), func(a, b *view.Record) int {
+		return cmp.Or(strings.Compare(a.Ref.Namespace, b.Ref.Namespace), strings.Compare(a.Ref.Name, b.Ref.Name))
+	}), nil
+}
+
+// between are the changes of a resource behind revision, up to position.
+func (h *Hub) between(resource string, revision, position uint64) ([]Change, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.newest
+	if !h.holds(resource, revision) {
+		return nil, store.ErrExpired
+	}
+	w := h.window(resource)
+	first, last := w.behind(revision), w.behind(position)
+	return w.changes[first:max(first, last)], nil
+}
+
+// holds says that the window has every change of a resource behind revision. Caller holds mu.
+func (h *Hub) holds(resource string, revision uint64) bool {
+	return h.epoch > 0 && revision >= h.begins && revision >= h.window(resource).dropped
+}
+
+// behind is the place of the first change behind revision.
+func (w *window) behind(revision uint64) int {
+	i, _ := slices.BinarySearchFunc(w.changes, revision+1, func(c Change, at uint64) int { return cmp.Compare(c.Revision, at) })
+	return i
 }
 
 // window finds or makes the window of a resource. Caller holds mu.
@@ -106,7 +152,7 @@ type Cursor struct {
 func (h *Hub) From(resource string, revision uint64) (*Cursor, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if revision < h.begins || revision < h.window(resource).dropped {
+	if !h.holds(resource, revision) {
 		return nil, store.ErrExpired
 	}
 	return &Cursor{hub: h, resource: resource, epoch: h.epoch, seen: revision}, nil
@@ -128,6 +174,18 @@ func (c *Cursor) Next(ctx context.Context) ([]Change, error) {
 	}
 }
 
+// Reached is a revision up to which the cursor has returned all that there was: what a bookmark may say. It moves on with every
+// change of anything, so that a quiet resource does not fall out of the window.
+func (c *Cursor) Reached() uint64 {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	w := c.hub.window(c.resource)
+	if c.epoch == c.hub.epoch && w.behind(c.seen) == len(w.changes) {
+		return max(c.seen, c.hub.newest)
+	}
+	return c.seen
+}
+
 func (c *Cursor) due() ([]Change, chan struct{}, error) {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
@@ -135,16 +193,7 @@ func (c *Cursor) due() ([]Change, chan struct{}, error) {
 	if c.epoch != c.hub.epoch || c.seen < w.dropped {
 		return nil, nil, store.ErrExpired
 	}
-	i, _ := slices.BinarySearchFunc(w.changes, c.seen+1, func(ch Change, at uint64) int {
-		switch {
-		case ch.Revision < at:
-			return -1
-		case ch.Revision > at:
-			return 1
-		default:
-			return 0
-		}
-	})
+	i := w.behind(c.seen)
 	due := w.changes[i:len(w.changes):len(w.changes)]
 	if len(due) > 0 {
 		c.seen = due[len(due)-1].Revision
