@@ -45,7 +45,7 @@ func (q *Queue) Waits(pod *framework.Pod) {
 	defer q.mu.Unlock()
 	uid := string(pod.UID)
 	if r, ok := q.rejected[uid]; ok {
-		if r.pod.Generation == pod.Generation && maps.Equal(r.pod.Labels, pod.Labels) {
+		if asksTheSame(r.pod, pod) {
 			q.rejected[uid] = rejected{pod: pod, by: r.by}
 			return
 		}
@@ -53,6 +53,11 @@ func (q *Queue) Waits(pod *framework.Pod) {
 	}
 	q.ready[uid] = pod
 	q.nudge()
+}
+
+// asksTheSame says that two revisions of a pod differ in nothing that a filter reads.
+func asksTheSame(a, b *framework.Pod) bool {
+	return a.Generation == b.Generation && maps.Equal(a.Labels, b.Labels)
 }
 
 // Left forgets a pod: it has a node, is to be deleted, or is gone.
@@ -148,16 +153,17 @@ func priority(pod *framework.Pod) int32 {
 }
 
 // Reject puts a pod that fits nowhere aside until something happens that may help it; if that has happened since it was
-// taken, it stays to be tried.
+// taken, or if the pod itself has changed, it stays to be tried.
 func (q *Queue) Reject(pod *framework.Pod, by map[string]bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	uid := string(pod.UID)
-	if _, ok := q.ready[uid]; !ok || q.frees(by, q.missed) {
+	newest, ok := q.ready[uid]
+	if !ok || !asksTheSame(newest, pod) || q.frees(by, q.missed) {
 		return
 	}
 	delete(q.ready, uid)
-	q.rejected[uid] = rejected{pod: pod, by: by}
+	q.rejected[uid] = rejected{pod: newest, by: by}
 }
 
 // Rejected says whether a pod is put aside.
