@@ -28,32 +28,27 @@ func (s *Selection) Read(ctx context.Context, c *client.Client) ([]*Object, erro
 		objects = append(objects, &read)
 	}
 	for _, set := range s.Sets {
-		found, _, err := s.List(ctx, c, set)
-		if err != nil {
-			errs = append(errs, err)
-		}
+		found, err := s.list(ctx, c, set)
+		errs = append(errs, err)
 		objects = append(objects, found...)
 	}
 	return objects, failure.Join(errs...)
 }
 
-// List reads a set, and the version that it stands for.
-func (s *Selection) List(ctx context.Context, c *client.Client, set Set) ([]*Object, string, error) {
+func (s *Selection) list(ctx context.Context, c *client.Client, set Set) ([]*Object, error) {
 	options := s.Options()
 	options.Limit = s.query.Chunk
 	list, err := c.All(ctx, set.Kind.Resource(), set.Namespace, options)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	objects := make([]*Object, 0, len(list.Items))
-	for _, raw := range list.Items {
-		o, err := Of(set.Kind, raw)
-		if err != nil {
-			return nil, "", err
+	objects := make([]*Object, len(list.Items))
+	for i, raw := range list.Items {
+		if objects[i], err = Of(set.Kind, raw); err != nil {
+			return nil, err
 		}
-		objects = append(objects, o)
 	}
-	return objects, list.ResourceVersion, nil
+	return objects, nil
 }
 
 // Options are the selectors of the query, for a list or a watch of its sets.

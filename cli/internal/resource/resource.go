@@ -5,6 +5,7 @@
 package resource
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -59,7 +60,7 @@ func (o *Object) Typed() (scheme.Object, error) {
 }
 
 // String is the object as kubectl names it: "pod/web", "deployment.apps/web".
-func (o *Object) String() string { return KindName(o.Kind) + "/" + o.Name }
+func (o *Object) String() string { return KindName(o.Kind) + "/" + cmp.Or(o.Name, "<unknown>") }
 
 // KindName is a kind as kubectl writes it before names: "pod", "deployment.apps".
 func KindName(kind *scheme.Kind) string {
