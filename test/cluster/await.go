@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -185,4 +186,25 @@ func (c *Cluster) Events(namespace, name string) []corev1.Event {
 		}
 	}
 	return events
+}
+
+// Delete deletes one object with the grace period that it asks for.
+func (c *Cluster) Delete(resource, namespace, name string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := c.Client.Delete(ctx, state.ObjectRef{Resource: resource, Namespace: namespace, Name: name}, metav1.DeleteOptions{}); err != nil {
+		c.t.Fatalf("delete %s %s/%s: %v", resource, namespace, name, err)
+	}
+}
+
+// AwaitEvent waits until an Event about a pod has this type, reason and message; a message that ends with … may go on.
+func (c *Cluster) AwaitEvent(namespace, name, typ, reason, message string) {
+	c.t.Helper()
+	start, open := strings.CutSuffix(message, "…")
+	c.Until(10*time.Second, fmt.Sprintf("event %s %s of pod %s: %s", typ, reason, name, message), func() bool {
+		return slices.ContainsFunc(c.Events(namespace, name), func(e corev1.Event) bool {
+			return e.Type == typ && e.Reason == reason && (e.Message == message || open && strings.HasPrefix(e.Message, start))
+		})
+	})
 }

@@ -314,6 +314,20 @@ func (c *Cluster) Signal(name string, s syscall.Signal) {
 	}
 }
 
+// Freeze stops a process without ending it, until Thaw or the end of the test.
+func (c *Cluster) Freeze(name string) {
+	c.t.Helper()
+	pid := c.PID(name)
+	c.Signal(name, syscall.SIGSTOP)
+	c.t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) }) //nolint:errcheck // it may have ended
+}
+
+// Thaw has a process go on that was frozen.
+func (c *Cluster) Thaw(name string) {
+	c.t.Helper()
+	c.Signal(name, syscall.SIGCONT)
+}
+
 // Kill kills a part with SIGKILL and waits until it has been started again and works.
 func (c *Cluster) Kill(name string) {
 	c.t.Helper()

@@ -4,10 +4,17 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"millrace.dev/pkg/auth"
+	"millrace.dev/pkg/state"
+	"millrace.dev/pkg/store"
+	"millrace.dev/pkg/store/natskv"
+	"millrace.dev/pkg/wire"
 )
 
 // ctr calls containerd's own tool on the node's containerd, below Millrace.
@@ -43,4 +50,36 @@ func (c *Cluster) Tasks() map[string]string {
 		}
 	}
 	return tasks
+}
+
+// Order is what the store tells a node about a pod; nil if it tells nothing.
+func (c *Cluster) Order(node, namespace, name string) *state.Order {
+	c.t.Helper()
+	entry, err := c.Store().Read(c.t.Context(), state.OrderKey(node, namespace, name))
+	if errors.Is(err, store.ErrNotFound) || err == nil && entry.Removed {
+		return nil
+	}
+	if err != nil {
+		c.t.Fatalf("read order: %v", err)
+	}
+	order, err := state.DecodeOrder(entry.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return order
+}
+
+// Store opens the store with a credential of the api's, below everything that guards it.
+func (c *Cluster) Store() *natskv.Store {
+	c.t.Helper()
+	const name = "test"
+	credential, err := c.Authority().Mint(auth.RoleAPI, name, time.Hour)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s, err := natskv.Open(c.t.Context(), c.Dial(credential, wire.Inbox(name)))
+	if err != nil {
+		c.t.Fatalf("open store: %v", err)
+	}
+	return s
 }

@@ -295,9 +295,11 @@ func (w *worker) send() {
 	}, w.forget)
 }
 
-// forget is told that the control plane no longer has the pod.
+// forget is told that the control plane no longer has the pod. What the pod held is given to others at once, as the scheduler
+// does, though it may take a moment to stop.
 func (w *worker) forget() {
 	last := w.latest()
+	w.gate.release(last.Pod.UID)
 	w.tell(&order{Order: last.Order, revision: last.revision, gone: true})
 }
 
