@@ -40,8 +40,8 @@ func (e *apiError) storeError() error {
 	switch e.ErrCode {
 	case codeWrongLastSequence:
 		_, number, _ := strings.Cut(e.Description, "wrong last sequence: ")
-		actual, _ := strconv.ParseUint(number, 10, 64)
-		return &store.ConflictError{Actual: actual}
+		actual, err := strconv.ParseUint(number, 10, 64)
+		return &store.ConflictError{Actual: actual, Told: err == nil}
 	case codeSequenceConstant:
 		return &store.ConflictError{}
 	case codeStorageExceeded, codeResourceExceeded:

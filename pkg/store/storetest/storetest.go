@@ -89,8 +89,8 @@ func wantConflict(t testing.TB, err error, actual uint64) {
 	if !ok {
 		t.Fatalf("got error %v, want a conflict", err)
 	}
-	if conflict.Actual != actual {
-		t.Fatalf("conflict names revision %d, want %d", conflict.Actual, actual)
+	if !conflict.Told || conflict.Actual != actual {
+		t.Fatalf("conflict names revision %d (told: %v), want %d", conflict.Actual, conflict.Told, actual)
 	}
 }
 
