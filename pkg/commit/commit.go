@@ -24,8 +24,8 @@ type View interface {
 	Await(ctx context.Context, revision uint64) error
 	// Revision is the newest revision of key, a live tombstone's if it is removed, 0 if there is neither.
 	Revision(key state.Key) uint64
-	// Tombstone says that key is removed and its tombstone may have expired meanwhile.
-	Tombstone(key state.Key) bool
+	// Tombstone is the sequence of a removed key's tombstone, which may have expired meanwhile; 0: the key is not removed.
+	Tombstone(key state.Key) uint64
 }
 
 // Config is what a Writer is made of.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -279,12 +281,14 @@ func TestP13_LostAcknowledgementIsReadBack(t *testing.T) {
 }
 
 func TestP13_UnknownStaysUnknown(t *testing.T) {
-	s := memstore.New(nil)
-	s.SetFault(func([]events.Message) memstore.Fault { return memstore.LostSend })
-	_, err := start(t, s, commit.Config{}).Put(t.Context(), batch(storetest.Change("a", 0, "1")))
-	if !errors.Is(err, store.ErrUnknown) {
-		t.Errorf("Put = %v, want ErrUnknown", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(nil)
+		s.SetFault(func([]events.Message) memstore.Fault { return memstore.LostSend })
+		_, err := start(t, s, commit.Config{}).Put(t.Context(), batch(storetest.Change("a", 0, "1")))
+		if !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("Put = %v, want ErrUnknown", err)
+		}
+	})
 }
 
 func TestP14_QueuesAreServedInTurn(t *testing.T) {
@@ -325,17 +329,58 @@ func TestBatchesOfOneKeyKeepTheirOrder(t *testing.T) {
 }
 
 func TestP2_ExpiredTombstoneIsExpectedOnce(t *testing.T) {
-	s := memstore.New(nil)
-	w := start(t, s, commit.Config{View: tombstones{}})
-	put(t, w, batch(storetest.Change("a", 5, "1"))) // 5 was the tombstone of a, which has expired
+	stores(t, func(t *testing.T, s store.Store) {
+		w := start(t, s, commit.Config{View: tombstones{}})
+		put(t, w, batch(storetest.Change("a", 5, "1"))) // 5 was the tombstone of a, which has expired
+		_, err := w.Put(t.Context(), batch(storetest.Change("b", 4, "1")))
+		if !errors.Is(err, store.ErrConflict) { // 4 was b itself, before it was removed
+			t.Errorf("Put of a change that knows nothing of the removal = %v, want ErrConflict", err)
+		}
+	})
 }
 
-// tombstones is a view in which everything is removed.
+// tombstones is a view in which everything was removed at 5.
 type tombstones struct{}
 
 func (tombstones) Await(context.Context, uint64) error { return nil }
 func (tombstones) Revision(state.Key) uint64           { return 5 }
-func (tombstones) Tombstone(state.Key) bool            { return true }
+func (tombstones) Tombstone(state.Key) uint64          { return 5 }
+
+// The owner is removed, and its stamp with it; then even the tombstone of the stamp is gone. Who decided before loses all
+// the same: nothing gives birth to the stamp again.
+func TestP9_StampOfARemovedOwnerRefusesForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(nil)
+		v := withView(t, s)
+		w := start(t, s, commit.Config{View: v})
+		node := func(replaces uint64, stamp state.Stamp) *events.Batch {
+			b := events.NodeJoined.Batch(events.Meta{Source: "/test"}, stamp)
+			b.Add(state.Change{
+				Key: state.ObjectKey(state.ObjectRef{Resource: "nodes", Name: "n1"}), Replaces: replaces, Body: []byte("{}"), Remove: stamp.End,
+			})
+			return b
+		}
+		born, err := w.Put(t.Context(), node(0, state.Stamp{Kind: state.StampNode, ID: "n1"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := state.Stamp{Kind: state.StampNode, ID: "n1", Revision: born.Stamps[0]}
+		end := late
+		end.End = true
+		if _, err := w.Put(t.Context(), node(born.Last(), end)); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Fresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-time.NewTimer(state.TombstoneTTL + time.Second).C // virtual
+		member := events.ConfigWritten.Batch(events.Meta{Source: "/test"}, late)
+		member.Add(storetest.Change("member", 0, "1"))
+		if _, err := w.Put(t.Context(), member); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("Put with the stamp of a node that is gone = %v, want ErrConflict", err)
+		}
+	})
+}
 
 func TestPermit(t *testing.T) {
 	pod := state.Change{Key: state.ObjectKey(state.ObjectRef{Resource: "pods", Namespace: "d", Name: "p"}), Body: []byte("{}")}

@@ -70,14 +70,15 @@ func (w *Writer) single(ctx context.Context, p *pending, err error) {
 	p.fail(err)
 }
 
-// renewExpired expects absence where a message expects a tombstone; false: there is none.
+// renewExpired expects absence where a message expects a tombstone; false: there is none. A message that expects what was
+// there before the removal is stale, and stays so when the tombstone has gone.
 func (w *Writer) renewExpired(p *pending) (renewed bool) {
 	if w.config.View == nil {
 		return false
 	}
 	for i := range p.messages {
 		m := &p.messages[i]
-		if m.Replaces > 0 && m.Check == "" && w.config.View.Tombstone(m.Key) {
+		if m.Replaces > 0 && m.Check == "" && w.config.View.Tombstone(m.Key) == m.Replaces {
 			m.Replaces, renewed = 0, true
 		}
 	}
@@ -197,7 +198,7 @@ func (w *Writer) readBack(ctx context.Context, messages []events.Message) (first
 			continue
 		}
 		o = absent
-		sent, _ := events.Decode(messages[at].Header) //nolint:errcheck // we made it
+		sent, _ := events.Decode(messages[at].Header) // it is an event: we made it
 		if event, err := events.Decode(got.Header); err == nil && event.ID == sent.ID {
 			return got.Revision - uint64(at), written
 		}

@@ -298,10 +298,12 @@ func (v *View) Revision(key state.Key) uint64 {
 	return r.Revision
 }
 
-// Tombstone says that key is removed and its tombstone may still be there.
-func (v *View) Tombstone(key state.Key) bool {
-	r := v.Get(key)
-	return r != nil && r.Removed
+// Tombstone is the sequence of a removed key's tombstone, which may have expired meanwhile; 0: the key is not removed.
+func (v *View) Tombstone(key state.Key) uint64 {
+	if r := v.Get(key); r != nil && r.Removed {
+		return r.Revision
+	}
+	return 0
 }
 
 // expired says that a tombstone has outlived its time by the server's clock. Caller holds mu.

@@ -374,7 +374,9 @@ func TestP15_FreshSurvivesAReset(t *testing.T) {
 		default:
 			t.Error("Fresh still waits for a sequence that was lost")
 			put(t, s, "c", 0, "gives it what it waits for, so that the test can end")
-			<-done
+			if err := <-done; err != nil {
+				t.Errorf("Fresh = %v", err)
+			}
 		}
 	})
 }
