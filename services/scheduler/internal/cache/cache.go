@@ -62,11 +62,23 @@ func (c *Cache) Changed(before, after *view.Record) {
 	}
 	switch kind {
 	case state.StampNode:
-		c.node(id).Stamp = revision
-		c.drop(id)
+		c.stampChanged(id, revision)
 	case state.StampScheduler:
 		c.stamp = revision
+	default: // of sets that the scheduler does not decide about
 	}
+}
+
+// stampChanged keeps the stamp of a node. A node may be used from when both have come: who was tried between the two did not
+// see it. Caller holds mu.
+func (c *Cache) stampChanged(node string, revision uint64) {
+	n := c.node(node)
+	born := n.Stamp == 0 && revision > 0
+	n.Stamp = revision
+	if born && n.Node != nil {
+		c.listener.Happened(framework.NodeAdded)
+	}
+	c.drop(node)
 }
 
 // node finds or makes the entry of a node. Caller holds mu.
@@ -137,9 +149,12 @@ func (c *Cache) nodeChanged(before, after *view.Record) {
 	}
 	n.Node = node
 	n.Allocatable = framework.FromList(node.Status.Allocatable)
-	if _, known := view.As[*corev1.Node](before); known {
+	_, known := view.As[*corev1.Node](before)
+	switch {
+	case n.Stamp == 0: // it may not be used yet
+	case known:
 		c.listener.Happened(framework.NodeChanged)
-	} else {
+	default:
 		c.listener.Happened(framework.NodeAdded)
 	}
 }
