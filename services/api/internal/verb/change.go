@@ -16,6 +16,7 @@ import (
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/store"
+	"millrace.dev/pkg/view"
 )
 
 // attempts is how often a write that lost against another is decided again.
@@ -25,6 +26,16 @@ const attempts = 16
 type write struct {
 	batch   *events.Batch
 	objects []written
+	named   map[state.ObjectRef]bool
+}
+
+// name reports whether the write has not been about this object before; a batch holds each object once.
+func (w *write) name(ref state.ObjectRef) bool {
+	if w.named[ref] {
+		return false
+	}
+	w.named[ref] = true
+	return true
 }
 
 // written is one object of a write.
@@ -39,7 +50,7 @@ type written struct {
 func (v *Verbs) commit(ctx context.Context, r *request, dryRun bool, build func(*write) error) ([][]byte, error) {
 	var lost error
 	for range attempts {
-		w := &write{batch: v.batch(r)}
+		w := &write{batch: v.batch(r), named: map[state.ObjectRef]bool{}}
 		if err := build(w); err != nil {
 			return nil, err
 		}
@@ -110,8 +121,9 @@ func (w *write) answer(revisions []uint64) [][]byte {
 }
 
 // put adds the change that turns before (nil: absent) into after (nil: gone) to the write, with everything that belongs to
-// it: a pod's order, a node's stamp, a Secret's seal.
-func (v *Verbs) put(w *write, before, after scheme.Object) error {
+// it: a pod's order, a node's stamp, a Secret's seal. seen is what the decision was made on, a tombstone perhaps, or nil: the
+// change replaces that and nothing newer (P1).
+func (v *Verbs) put(w *write, seen *view.Record, before, after scheme.Object) error {
 	shown := after
 	if after == nil {
 		shown = before
@@ -121,23 +133,25 @@ func (v *Verbs) put(w *write, before, after scheme.Object) error {
 		return err
 	}
 	w.objects = append(w.objects, written{plain: plain, entry: len(w.batch.Entries)})
-	switch obj := shown.(type) {
-	case *corev1.Pod:
-		return v.putPod(w, cast[*corev1.Pod](before), cast[*corev1.Pod](after))
-	case *corev1.Node:
-		return v.putNode(w, before, after, obj)
-	case *corev1.Namespace:
-		return v.putNamespace(w, before, after, obj)
+	if pod, ok := shown.(*corev1.Pod); ok {
+		return v.putPod(w, seen, cast[*corev1.Pod](before), cast[*corev1.Pod](after), pod)
 	}
-	c, err := v.change(before, after)
+	c, err := v.change(seen, before, after)
 	if err != nil {
 		return err
 	}
-	typ := events.ConfigWritten.Info()
-	if c.Remove {
-		typ = events.ConfigDeleted.Info()
+	switch obj := shown.(type) {
+	case *corev1.Node:
+		v.putNode(w, c, before, obj)
+	case *corev1.Namespace:
+		v.putNamespace(w, c, before, obj)
+	default:
+		typ := events.ConfigWritten.Info()
+		if c.Remove {
+			typ = events.ConfigDeleted.Info()
+		}
+		w.batch.AddAs(typ, c)
 	}
-	w.batch.AddAs(typ, c)
 	return nil
 }
 
@@ -149,39 +163,49 @@ func cast[T scheme.Object](obj scheme.Object) (t T) {
 	return t
 }
 
+// revisionOf is the revision that a change of what was seen replaces; 0 if nothing was.
+func revisionOf(seen *view.Record) uint64 {
+	if seen == nil {
+		return 0
+	}
+	return seen.Revision
+}
+
 // change is the plain change of one object, sealed if it is a Secret.
-func (v *Verbs) change(before, after scheme.Object) (c state.Change, err error) {
-	switch {
-	case after == nil:
+func (v *Verbs) change(seen *view.Record, before, after scheme.Object) (c state.Change, err error) {
+	shown := after
+	if after == nil {
+		shown = before
 		c, err = state.Removal(before)
-	case before == nil:
-		c, err = state.ObjectChange(after, v.View.Revision(state.ObjectKey(state.RefOf(after))))
-	default:
-		var revision uint64
-		if revision, err = state.ParseRevision(before.GetResourceVersion()); err == nil {
-			c, err = state.ObjectChange(after, revision)
-		}
+	} else {
+		c, err = state.ObjectChange(after, revisionOf(seen))
 	}
 	if before != nil {
-		c.Report = v.View.Report(c.Key)
+		c.Report = seen.Report
 	}
-	if _, secret := first(after, before).(*corev1.Secret); secret && err == nil {
+	if _, secret := shown.(*corev1.Secret); secret && err == nil {
 		c.Body, err = v.Sealer.Seal(c.Key, c.Body)
 	}
 	return c, err
 }
 
-func first(objects ...scheme.Object) scheme.Object {
-	for _, o := range objects {
-		if o != nil {
-			return o
-		}
-	}
-	return nil
+// pinned is a view that shows one key as it was when a decision was made.
+type pinned struct {
+	*view.View
+	key  state.Key
+	seen *view.Record
 }
 
-func (v *Verbs) putPod(w *write, before, after *corev1.Pod) error {
-	changes, err := state.PodChange(v.View, before, after)
+// Revision implements [state.Seen].
+func (p pinned) Revision(key state.Key) uint64 {
+	if key == p.key {
+		return revisionOf(p.seen)
+	}
+	return p.View.Revision(key)
+}
+
+func (v *Verbs) putPod(w *write, seen *view.Record, before, after, shown *corev1.Pod) error {
+	changes, err := state.PodChange(pinned{v.View, state.ObjectKey(state.RefOf(shown)), seen}, before, after)
 	if err != nil {
 		return err
 	}
@@ -207,59 +231,51 @@ func (v *Verbs) putPod(w *write, before, after *corev1.Pod) error {
 }
 
 // putNode keeps the stamp of the node's pods: born and ended with the node, moved by whatever the scheduler reads of it (P9).
-func (v *Verbs) putNode(w *write, before, after scheme.Object, node *corev1.Node) error {
-	c, err := v.change(before, after)
-	if err != nil {
-		return err
-	}
+func (v *Verbs) putNode(w *write, c state.Change, before scheme.Object, node *corev1.Node) {
 	stamp := v.View.Stamp(state.StampNode, node.Name)
 	typ := events.NodeUpdated.Info()
 	switch {
 	case c.Remove:
 		typ, stamp.End = events.NodeDeleted.Info(), true
-		v.freePodCIDR(w, node)
 	case before == nil:
 		typ, stamp = events.NodeJoined.Info(), v.born(stamp)
 	}
 	w.batch.AddAs(typ, c)
 	addStamp(w.batch, stamp)
-	return nil
+	if c.Remove {
+		v.freePodCIDR(w, node)
+	}
 }
 
 // born is a stamp as the batch that creates its owner writes it: over nothing, or over the tombstone of an earlier one (P2).
 func (v *Verbs) born(s state.Stamp) state.Stamp {
-	return state.Stamp{Kind: s.Kind, ID: s.ID, Revision: v.View.Revision(s.Key())}
+	return state.Stamp{Kind: s.Kind, ID: s.ID, Revision: revisionOf(v.View.Get(s.Key()))}
 }
 
 func (v *Verbs) freePodCIDR(w *write, node *corev1.Node) {
 	key := state.ClaimKey(state.ClaimPodCIDR, node.Spec.PodCIDR)
-	if body := v.View.Body(key); body != nil && node.Spec.PodCIDR != "" {
-		w.batch.AddAs(events.ClaimTaken.Info(), state.Change{Key: key, Replaces: v.View.Revision(key), Body: body, Remove: true})
+	if claim := v.View.Get(key); claim != nil && !claim.Removed && node.Spec.PodCIDR != "" {
+		w.batch.AddAs(events.ClaimTaken.Info(), state.Change{Key: key, Replaces: claim.Revision, Body: claim.Body, Remove: true})
 	}
 }
 
 // putNamespace keeps the namespace's stamp, which moves only when the namespace begins to end (P9).
-func (v *Verbs) putNamespace(w *write, before, after scheme.Object, namespace *corev1.Namespace) error {
-	c, err := v.change(before, after)
-	if err != nil {
-		return err
-	}
+func (v *Verbs) putNamespace(w *write, c state.Change, before scheme.Object, namespace *corev1.Namespace) {
 	stamp := v.View.Stamp(state.StampNamespace, namespace.Name)
 	switch {
 	case c.Remove:
 		stamp.End = true
 		w.batch.AddAs(events.NamespaceDeleted.Info(), c)
-		addStamp(w.batch, stamp)
 	case before == nil:
 		w.batch.AddAs(events.NamespaceCreated.Info(), c)
-		addStamp(w.batch, v.born(stamp))
-	case before.GetDeletionTimestamp() == nil && after.GetDeletionTimestamp() != nil:
+		stamp = v.born(stamp)
+	case before.GetDeletionTimestamp() == nil && namespace.DeletionTimestamp != nil:
 		w.batch.AddAs(events.NamespaceDeleting.Info(), c)
-		addStamp(w.batch, stamp)
 	default:
 		w.batch.AddAs(events.NamespaceUpdated.Info(), c)
+		return
 	}
-	return nil
+	addStamp(w.batch, stamp)
 }
 
 // checkNamespace has the batch fail if the namespace of a new object is gone or begins to end meanwhile.
@@ -283,7 +299,7 @@ func (v *Verbs) checkNamespace(ctx context.Context, b *events.Batch, kind *schem
 		return err
 	}
 	if namespace.GetDeletionTimestamp() != nil {
-		forbidden := apierrors.NewForbidden(schema.GroupResource{Group: kind.Group, Resource: kind.Plural}, obj.GetName(),
+		forbidden := apierrors.NewForbidden(groupResource(kind), obj.GetName(),
 			fmt.Errorf("unable to create new content in namespace %s because it is being terminated", name))
 		forbidden.ErrStatus.Details.Causes = []metav1.StatusCause{{
 			Type: corev1.NamespaceTerminatingCause, Message: fmt.Sprintf("namespace %s is being terminated", name), Field: "metadata.namespace",

@@ -78,7 +78,7 @@ func (r *request) preconditions(old scheme.Object, o *metav1.DeleteOptions) erro
 	default:
 		return nil
 	}
-	return apierrors.NewConflict(r.resource(), old.GetName(), errors.New(reason))
+	return apierrors.NewConflict(groupResource(r.kind), old.GetName(), errors.New(reason))
 }
 
 // end adds the end of an object to a write: its removal, its mark, or nothing if it is on its way already.
@@ -90,11 +90,11 @@ func (v *Verbs) end(r *request, w *write, record *view.Record, old scheme.Object
 			return v.show(w, r.kind, record)
 		}
 		if obj.DeletionGracePeriodSeconds != nil && *obj.DeletionGracePeriodSeconds == 0 && len(obj.Finalizers) == 0 {
-			return v.put(w, old, nil) // by force: its node stops it when the order is gone
+			return v.put(w, record, old, nil) // by force: its node stops it when the order is gone
 		}
 	case *corev1.Namespace:
 		if protected[obj.Name] {
-			return apierrors.NewForbidden(r.resource(), obj.Name, errors.New("this namespace may not be deleted"))
+			return apierrors.NewForbidden(groupResource(r.kind), obj.Name, errors.New("this namespace may not be deleted"))
 		}
 		if obj.DeletionTimestamp != nil {
 			return v.show(w, r.kind, record)
@@ -107,7 +107,7 @@ func (v *Verbs) end(r *request, w *write, record *view.Record, old scheme.Object
 		}
 		v.mark(obj)
 	}
-	return v.put(w, old, next)
+	return v.put(w, record, old, next)
 }
 
 // protected are the namespaces that the cluster cannot be without.

@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
 	"millrace.dev/pkg/client"
 	"millrace.dev/pkg/scheme"
@@ -25,16 +25,19 @@ func (v *Verbs) update(ctx context.Context, r *request) error {
 	if err := r.options(&o); err != nil {
 		return err
 	}
-	if !updatable(r.kind, r.body.Subresource) {
-		return apierrors.NewBadRequest(fmt.Sprintf("%s has no subresource %q to update", r.target.Resource, r.body.Subresource))
+	if err := invalidOptions("UpdateOptions", validation.ValidateUpdateOptions(&o)); err != nil {
+		return err
 	}
-	objects, err := r.decode(o.FieldValidation)
+	if !updatable(r.kind, r.body.Subresource) {
+		return errUnserved()
+	}
+	objects, err := v.candidates(r, o.FieldValidation)
 	if err != nil {
 		return err
 	}
 	for _, c := range objects {
-		if err := v.Authz.Allow(c.asked(r)); err != nil {
-			return err
+		if c.obj.GetName() == "" {
+			return errNameless()
 		}
 		registry.For(c.kind).Default(c.obj)
 	}
@@ -55,6 +58,9 @@ func (v *Verbs) update(ctx context.Context, r *request) error {
 // addUpdate adds the next revision of an object to a write.
 func (v *Verbs) addUpdate(ctx context.Context, r *request, w *write, c *candidate) error {
 	ref := state.RefOf(c.obj)
+	if !w.name(ref) {
+		return apierrors.NewBadRequest(fmt.Sprintf("the request brings %s twice", ref))
+	}
 	record, err := v.current(ctx, c.kind, ref, c.obj.GetResourceVersion())
 	if err != nil {
 		return err
@@ -88,7 +94,7 @@ func (v *Verbs) addUpdate(ctx context.Context, r *request, w *write, c *candidat
 	if same, err := equal(old, next); err != nil || same {
 		return errors.Join(err, v.show(w, c.kind, record))
 	}
-	return v.put(w, old.DeepCopyObject().(scheme.Object), next)
+	return v.put(w, record, old.DeepCopyObject().(scheme.Object), next)
 }
 
 // updatable says that a kind has the subresource; "" is the object itself.
@@ -135,14 +141,13 @@ func (v *Verbs) current(ctx context.Context, kind *scheme.Kind, ref state.Object
 
 // expectations fails if the caller meant another version, or another object, than there is.
 func expectations(c *candidate, old scheme.Object) error {
-	resource := schema.GroupResource{Group: c.kind.Group, Resource: c.kind.Plural}
 	if want := c.obj.GetResourceVersion(); want != "" && want != "0" && want != old.GetResourceVersion() {
-		return apierrors.NewConflict(resource, c.obj.GetName(),
+		return apierrors.NewConflict(groupResource(c.kind), c.obj.GetName(),
 			errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 	}
 	if want := c.obj.GetUID(); want != "" && want != old.GetUID() {
-		return apierrors.NewConflict(resource, c.obj.GetName(), fmt.Errorf(
-			"Precondition failed: UID in precondition: %v, UID in object meta: %v", want, old.GetUID())) //nolint:staticcheck // Kubernetes' own sentence
+		reason := fmt.Sprintf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, old.GetUID())
+		return apierrors.NewConflict(groupResource(c.kind), c.obj.GetName(), errors.New(reason))
 	}
 	return nil
 }

@@ -7,13 +7,17 @@
 package verb
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"millrace.dev/pkg/client"
 	"millrace.dev/pkg/commit"
@@ -91,7 +95,7 @@ func (v *Verbs) Handle(ctx context.Context, in *wire.Incoming) error {
 	if target.Resource != wire.Any {
 		kind, ok := scheme.ByResource(target.Resource)
 		if !ok {
-			return apierrors.NewNotFound(schema.ParseGroupResource(target.Resource), "")
+			return errUnserved()
 		}
 		r.kind = kind
 	}
@@ -123,7 +127,7 @@ func (v *Verbs) dispatch(ctx context.Context, r *request) error {
 	case client.VerbExec, client.VerbLog:
 		return v.session(ctx, r)
 	default:
-		return apierrors.NewMethodNotSupported(r.resource(), r.target.Verb)
+		return apierrors.NewMethodNotSupported(groupResource(r.kind), r.target.Verb)
 	}
 }
 
@@ -133,14 +137,14 @@ func (r *request) asked() authz.Request {
 	}
 }
 
-func (r *request) resource() schema.GroupResource {
-	return schema.GroupResource{Group: r.kind.Group, Resource: r.kind.Plural}
+func groupResource(kind *scheme.Kind) schema.GroupResource {
+	return schema.GroupResource{Group: kind.Group, Resource: kind.Plural}
 }
 
 // ref is the object that the request names.
 func (r *request) ref() (state.ObjectRef, error) {
 	if r.body.Name == "" {
-		return state.ObjectRef{}, apierrors.NewBadRequest("the request names no object: name is required")
+		return state.ObjectRef{}, errNameless()
 	}
 	return refOf(r.kind, r.namespace, r.body.Name)
 }
@@ -170,26 +174,42 @@ func (r *request) options(o any) error {
 
 // meta is who makes a change, and why, for its events.
 func (v *Verbs) meta(r *request) events.Meta {
-	correlation := r.in.Correlation
-	if correlation == "" {
-		correlation = r.in.ID
-	}
-	return events.Meta{Source: v.Source, Actor: r.actor, Correlation: correlation, Trace: r.in.Trace}
+	return events.Meta{Source: v.Source, Actor: r.actor, Correlation: cmp.Or(r.in.Correlation, r.in.ID), Trace: r.in.Trace}
 }
 
-// batch begins a batch that is recognised as this command's when it is sent again.
+// command is the id of the command, by which it is recognised when it is sent again; a new one if its sender gave it none.
+func (r *request) command() string { return cmp.Or(r.in.ID, events.NewID()) }
+
+// batch begins a batch that is recognised as this command's.
 func (v *Verbs) batch(r *request) *events.Batch {
-	b := &events.Batch{ID: r.in.ID, Meta: v.meta(r), Queue: events.QueueRequests}
-	if b.ID == "" {
-		b.ID = events.NewID()
-	}
-	return b
+	return &events.Batch{ID: r.command(), Meta: v.meta(r), Queue: events.QueueRequests}
 }
 
-// errNotFound is the error 404 in Kubernetes' words.
-func errNotFound(kind *scheme.Kind, name string) error {
-	return apierrors.NewNotFound(schema.GroupResource{Group: kind.Group, Resource: kind.Plural}, name)
+// invalidOptions is the answer 422 for faults in the options of a request; nil if there are none.
+func invalidOptions(kind string, faults field.ErrorList) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: kind}, "", faults)
 }
+
+// The errors that every verb has, in Kubernetes' words.
+
+// errNotFound: there is no such object.
+func errNotFound(kind *scheme.Kind, name string) error {
+	return apierrors.NewNotFound(groupResource(kind), name)
+}
+
+// errUnserved: there is no such resource, or it has no such subresource.
+func errUnserved() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+		Message: "the server could not find the requested resource",
+	}}
+}
+
+// errNameless: the request must name an object and does not.
+func errNameless() error { return apierrors.NewBadRequest("name must be provided") }
 
 // answerObjects answers with objects as JSON.
 func (r *request) answerObjects(objects ...json.RawMessage) error {
