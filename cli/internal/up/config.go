@@ -93,11 +93,24 @@ func (c *Config) url() string {
 	return "nats://" + net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-func (c *Config) keyDir() string         { return filepath.Join(c.Dir, "keys") }
-func (c *Config) configDir() string      { return filepath.Join(c.Dir, "config") }
-func (c *Config) logDir() string         { return filepath.Join(c.Dir, "log") }
-func (c *Config) stateFile() string      { return filepath.Join(c.RunDir, "up.json") }
-func (c *Config) socket(p string) string { return filepath.Join(c.RunDir, p+".sock") }
+// dataEntries are what a cluster makes in its directory.
+var dataEntries = []string{"keys", "config", "log", "nats", "node"}
+
+// runEntries are what it makes in its directory for what does not outlive the boot.
+func (c *Config) runEntries() []string {
+	entries := []string{"up.json", "node"}
+	for _, name := range expected(c) {
+		entries = append(entries, name+".sock")
+	}
+	return append(entries, "kubelet.sock", "proxy.sock")
+}
+
+func (c *Config) keyDir() string          { return filepath.Join(c.Dir, "keys") }
+func (c *Config) configDir() string       { return filepath.Join(c.Dir, "config") }
+func (c *Config) logDir() string          { return filepath.Join(c.Dir, "log") }
+func (c *Config) logFile(p string) string { return filepath.Join(c.logDir(), p+".log") }
+func (c *Config) stateFile() string       { return filepath.Join(c.RunDir, "up.json") }
+func (c *Config) socket(p string) string  { return filepath.Join(c.RunDir, p+".sock") }
 
 // AdminCredential is the file with the credential of the cluster's owner.
 func (c *Config) AdminCredential() string { return filepath.Join(c.keyDir(), "admin.creds") }

@@ -24,6 +24,8 @@ const (
 	restartFirst = 100 * time.Millisecond
 	restartMost  = time.Second
 	steady       = 10 * time.Second
+	// badConfig is the exit code of a process that cannot use its flags or its configuration.
+	badConfig = 2
 	// stopPatience is how long a process may take to end before it is killed.
 	stopPatience = 10 * time.Second
 )
@@ -108,14 +110,14 @@ func Supervise(ctx context.Context, c *Config) error {
 			return err
 		}
 	}
-	s.watch(ctx)
+	err = s.watch(ctx)
 	s.stopAll()
-	return nil
+	return err
 }
 
 // start starts a process, its output going to a file of its own.
 func (s *supervisor) start(ch *child) error {
-	out, err := os.OpenFile(filepath.Join(s.config.logDir(), ch.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(s.config.logFile(ch.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -146,15 +148,19 @@ func (s *supervisor) writeState() error {
 	return auth.WriteSecret(s.config.stateFile(), body)
 }
 
-// watch starts again what dies, until ctx ends.
-func (s *supervisor) watch(ctx context.Context) {
+// watch starts again what dies, until ctx ends or a process cannot use its configuration, which no restart would mend.
+func (s *supervisor) watch(ctx context.Context) error {
 	due := make(chan *child)
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case e := <-s.exits:
 			ch := e.child
+			if status, ok := errors.AsType[*exec.ExitError](e.err); ok && status.ExitCode() == badConfig {
+				ch.cmd = nil
+				return fmt.Errorf("%s cannot use its configuration:\n%s", ch.name, tail(s.config.logFile(ch.name), 1))
+			}
 			if time.Since(ch.started) > steady {
 				ch.pause = 0
 			}

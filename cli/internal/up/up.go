@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +23,7 @@ const (
 	// readyPatience bounds the wait for a cluster to come up; the first start makes keys and streams.
 	readyPatience = 60 * time.Second
 	readyPoll     = 20 * time.Millisecond
+	upLines       = 10 // of the supervisor's log, when it ends too soon
 	downPatience  = 60 * time.Second
 )
 
@@ -128,7 +130,7 @@ func awaitReady(ctx context.Context, c *Config, supervisor *exec.Cmd, progress i
 		}
 		select {
 		case err := <-died:
-			return fmt.Errorf("the supervisor ended (%w); its last words:\n%s", err, tail(filepath.Join(c.logDir(), "up.log")))
+			return fmt.Errorf("the supervisor ended (%w); its last words:\n%s", err, tail(filepath.Join(c.logDir(), "up.log"), upLines))
 		default:
 		}
 		if !clock.Pause(ctx, readyPoll) {
@@ -184,14 +186,14 @@ func ready(ctx context.Context, socket string) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// tail is the end of a file.
-func tail(file string) string {
+// tail is the end of a file: so many lines.
+func tail(file string, count int) string {
 	body, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()
 	}
 	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
-	return strings.Join(lines[max(len(lines)-10, 0):], "\n")
+	return strings.Join(lines[max(len(lines)-count, 0):], "\n")
 }
 
 // Stop ends a cluster and removes what it left on the machine, but for its data; with purge that too. What is not there is no
@@ -213,11 +215,25 @@ func Stop(ctx context.Context, c *Config, purge bool, progress io.Writer) error 
 	if err := unmountBelow(c.Dir); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(c.RunDir); err != nil {
+	if err := removeOwn(c.RunDir, c.runEntries()); err != nil {
 		return err
 	}
 	if purge {
-		return os.RemoveAll(c.Dir)
+		return removeOwn(c.Dir, dataEntries)
+	}
+	return nil
+}
+
+// removeOwn removes what a cluster made in a directory, and the directory if nothing else lies there: it may be one that was
+// there before.
+func removeOwn(dir string, entries []string) error {
+	for _, entry := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, entry)); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
 	}
 	return nil
 }
