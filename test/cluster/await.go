@@ -208,3 +208,16 @@ func (c *Cluster) AwaitEvent(namespace, name, typ, reason, message string) {
 		})
 	})
 }
+
+// TryUpdate replaces an object by obj and returns what the api says.
+func (c *Cluster) TryUpdate(resource string, obj scheme.Object) error {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	body, err := json.Marshal(obj)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, err = c.Update(ctx, resource, obj.GetNamespace(), client.Request{Name: obj.GetName(), Objects: []json.RawMessage{body}}, metav1.UpdateOptions{})
+	return err
+}

@@ -314,6 +314,13 @@ func (c *Cluster) Signal(name string, s syscall.Signal) {
 	}
 }
 
+// For is the cluster as a test within the test sees it: what fails, fails that one.
+func (c *Cluster) For(t testing.TB) *Cluster {
+	inner := *c
+	inner.t = t
+	return &inner
+}
+
 // Freeze stops a process without ending it, until Thaw or the end of the test.
 func (c *Cluster) Freeze(name string) {
 	c.t.Helper()
@@ -370,6 +377,12 @@ func (c *Cluster) down() {
 	}
 	if out, err := c.command(ctx, "down", "--file", c.file, "--purge").CombinedOutput(); err != nil {
 		c.t.Errorf("millrace down: %v\n%s", err, out)
+	}
+	if err := os.Remove(filepath.Join(c.run, "data")); err != nil {
+		c.t.Error(err)
+	}
+	if err := os.Remove(c.run); err != nil {
+		c.t.Errorf("left behind: %v", err)
 	}
 	for _, left := range c.Leftovers() {
 		c.t.Errorf("left behind: %s", left)
