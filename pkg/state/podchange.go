@@ -24,7 +24,8 @@ type Order struct {
 	Finished bool `json:"finished,omitempty"`
 }
 
-// Seen is what the bucket holds, as its caller's view sees it.
+// Seen is what the bucket holds, as its caller's view sees it. It may move between two questions: who writes what follows from
+// a key asks for its revision before its body, so that a body which is too new, and never one too old, meets a revision.
 type Seen interface {
 	// Revision is the newest revision of a key, a live tombstone's sequence if it is removed, 0 if there is neither.
 	Revision(Key) uint64
@@ -32,6 +33,16 @@ type Seen interface {
 	Body(Key) []byte
 	// Report is the newest report that a key's revision reflects; see [Change].
 	Report(Key) string
+}
+
+// Absent is what a creation of key replaces: the sequence of a live tombstone, or 0 (P2). If the key has appeared since the
+// caller looked, it is 0 too, and the creation loses instead of overwriting what is there.
+func Absent(seen Seen, key Key) uint64 {
+	revision := seen.Revision(key) // first: if the key appears behind it, the body tells
+	if seen.Body(key) != nil {
+		return 0
+	}
+	return revision
 }
 
 // PodChange is the one function that makes orders. It gives the changes that turn before into after: the pod and, if
@@ -93,7 +104,7 @@ func withRevision(after, before *corev1.Pod) *corev1.Pod {
 func podWrite(seen Seen, before, after *corev1.Pod) (Change, error) {
 	key := ObjectKey(RefOf(after))
 	if before == nil {
-		return podBody(key, seen.Revision(key), after)
+		return podBody(key, Absent(seen, key), after)
 	}
 	revision, err := ParseRevision(before.ResourceVersion)
 	if err != nil {
@@ -115,16 +126,18 @@ func podRemoval(seen Seen, last *corev1.Pod) ([]Change, error) {
 		return nil, err
 	}
 	key := OrderKey(last.Spec.NodeName, last.Namespace, last.Name)
+	revision := seen.Revision(key)
 	body := seen.Body(key)
 	if last.Spec.NodeName == "" || body == nil {
 		return []Change{pod}, nil
 	}
-	return []Change{pod, {Key: key, Replaces: seen.Revision(key), Body: body, Remove: true}}, nil
+	return []Change{pod, {Key: key, Replaces: revision, Body: body, Remove: true}}, nil
 }
 
 // orderWrite is the order that follows from pod, and whether it differs from the one that is there.
 func orderWrite(seen Seen, pod *corev1.Pod) (c Change, changed bool, err error) {
 	key := OrderKey(pod.Spec.NodeName, pod.Namespace, pod.Name)
+	revision := seen.Revision(key)
 	had := seen.Body(key)
 	body, err := json.Marshal(Order{
 		Pod:      ordered(pod),
@@ -135,12 +148,13 @@ func orderWrite(seen Seen, pod *corev1.Pod) (c Change, changed bool, err error) 
 	if err != nil {
 		return Change{}, false, fmt.Errorf("encode order %s: %w", key, err)
 	}
-	return Change{Key: key, Replaces: seen.Revision(key), Body: body}, !bytes.Equal(had, body), nil
+	return Change{Key: key, Replaces: revision, Body: body}, !bytes.Equal(had, body), nil
 }
 
 // ConfigChange is the change of an order whose node must know of newer revisions of the ConfigMaps and Secrets that its pod
 // refers to; changed is false if it names them already.
 func ConfigChange(seen Seen, key Key) (c Change, changed bool, err error) {
+	revision := seen.Revision(key)
 	body := seen.Body(key)
 	if body == nil {
 		return Change{}, false, nil
@@ -155,7 +169,7 @@ func ConfigChange(seen Seen, key Key) (c Change, changed bool, err error) {
 	}
 	order.Config = newest
 	body, err = json.Marshal(order)
-	return Change{Key: key, Replaces: seen.Revision(key), Body: body}, true, err
+	return Change{Key: key, Replaces: revision, Body: body}, true, err
 }
 
 // ordered is what of a pod a node is told.
@@ -186,8 +200,9 @@ func configRevisions(seen Seen, pod *corev1.Pod) map[string]uint64 {
 	}
 	revisions := make(map[string]uint64, len(refs))
 	for _, r := range refs {
-		if key := ObjectKey(r); seen.Body(key) != nil {
-			revisions[r.Resource+"/"+r.Name] = seen.Revision(key)
+		key := ObjectKey(r)
+		if revision := seen.Revision(key); revision > 0 && seen.Body(key) != nil {
+			revisions[r.Resource+"/"+r.Name] = revision
 		}
 	}
 	return revisions
