@@ -180,25 +180,28 @@ func (s *scheduler) assigned(c choice) *corev1.Pod {
 	return &pod
 }
 
-// explain puts aside the pods that fit nowhere and writes into each why, unless it says so already.
+// explain writes into each pod that fits nowhere why, unless it says so already, and puts it aside. A pod that could not be
+// written stays to be tried.
 func (s *scheduler) explain(ctx context.Context, misfits []misfit) error {
 	errs := make([]error, len(misfits))
 	var wg sync.WaitGroup
 	for i, m := range misfits {
-		s.queue.Reject(m.pod, m.why.Plugins)
-		wg.Go(func() { errs[i] = s.explainOne(ctx, m) })
+		wg.Go(func() {
+			if errs[i] = s.explainOne(ctx, m); errs[i] == nil {
+				s.notes.Warning(m.pod.Pod, "FailedScheduling", "%s", m.why.Message())
+				s.queue.Reject(m.pod, m.why.Plugins)
+			}
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
 func (s *scheduler) explainOne(ctx context.Context, m misfit) error {
-	message := m.why.Message()
-	s.notes.Warning(m.pod.Pod, "FailedScheduling", "%s", message)
 	pod := *m.pod.Pod
 	pod.Status.Conditions = slices.Clone(pod.Status.Conditions)
 	changed := podinfo.SetCondition(&pod.Status, corev1.PodCondition{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: message,
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: m.why.Message(),
 		ObservedGeneration: pod.Generation,
 	}, s.now().Truncate(time.Second))
 	if !changed {
@@ -211,8 +214,7 @@ func (s *scheduler) explainOne(ctx context.Context, m misfit) error {
 	b := events.PodUnschedulable.Batch(s.meta(m.pod))
 	b.Queue = events.QueueDecisions
 	b.Add(changes...)
-	_, err = s.writer.Put(ctx, b)
-	if err != nil && !errors.Is(err, store.ErrConflict) { // a pod that has moved comes again by itself
+	if _, err = s.writer.Put(ctx, b); err != nil {
 		return fmt.Errorf("explain %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil

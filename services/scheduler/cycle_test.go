@@ -389,6 +389,41 @@ func TestP13_UnknownOutcome(t *testing.T) {
 	}
 }
 
+// Why a pod was not placed is written in the end, whatever happens to the first attempt.
+func TestExplanationIsNotLost(t *testing.T) {
+	const message = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, " +
+		"preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+	tests := []struct {
+		name string
+		fail func(*cluster) error
+	}{
+		{name: "the store is away", fail: func(*cluster) error { return store.ErrUnavailable }},
+		{name: "the pod was annotated meanwhile", fail: func(c *cluster) error {
+			c.putPod(objtest.Pod("a").Request("cpu", "9").Annotation("x", "y").Obj())
+			return nil
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				c.putNode(objtest.Node("n1"))
+				c.putPod(objtest.Pod("a").Request("cpu", "9").Obj())
+				writes := 0
+				p := newProcess(t, "s", &interposed{Store: c, before: func([]events.Message) error {
+					if writes++; writes > 1 {
+						return nil
+					}
+					return tt.fail(c)
+				}})
+				p.start(p.run)
+				settle()
+				c.wantCondition("a", misfitBecause(message))
+			})
+		})
+	}
+}
+
 // A pod that is deleted while it is explained is not brought back.
 func TestPodDeletedWhileItIsExplained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
