@@ -23,6 +23,9 @@ import (
 // ridden through.
 const patience = 10 * time.Second
 
+// flushTimeout bounds how long the last words of a command may take to reach the server.
+const flushTimeout = time.Second
+
 // Streams are where a command reads and writes.
 type Streams struct {
 	In       io.Reader
@@ -133,6 +136,7 @@ func (f *Factory) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.nc != nil {
+		f.nc.FlushTimeout(flushTimeout) //nolint:errcheck // the last words of a process that ends
 		f.nc.Close()
 		f.nc, f.client = nil, nil
 	}

@@ -173,7 +173,8 @@ func TestFlagsThatAreRefused(t *testing.T) {
 }
 
 func TestNoClusterIsKnown(t *testing.T) {
-	f := New(Streams{}, func(string) string { return t.TempDir() })
+	home := t.TempDir()
+	f := New(Streams{}, func(name string) string { return map[string]string{"HOME": home}[name] })
 	_, err := f.Client(t.Context())
 	wantError(t, err, "no cluster is known", "millrace up")
 }

@@ -63,6 +63,14 @@ func Names(pod *corev1.Pod) []string {
 	return names
 }
 
+// InOrder are the names of all containers of a pod, in the order in which they begin.
+func InOrder(pod *corev1.Pod) []string {
+	names := Names(pod)
+	first := len(names) - len(pod.Spec.InitContainers)
+	ordinary := len(pod.Spec.Containers)
+	return slices.Concat(names[first:], names[:ordinary], names[ordinary:first])
+}
+
 // listed are all containers of a pod as a sentence lists them.
 func listed(pod *corev1.Pod) string {
 	names := Names(pod)
