@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -87,11 +88,14 @@ func (r Report) Before(other Report) bool {
 func FormatReport(r Report) string { return fmt.Sprintf("%d.%d", r.Start, r.Counter) }
 
 // ParseReport reads what [FormatReport] wrote; anything else is the number before all others.
-func ParseReport(text string) (r Report) {
-	if _, err := fmt.Sscanf(text, "%d.%d", &r.Start, &r.Counter); err != nil {
+func ParseReport(text string) Report {
+	start, counter, _ := strings.Cut(text, ".")
+	s, noStart := strconv.ParseUint(start, 10, 64)
+	c, noCounter := strconv.ParseUint(counter, 10, 64)
+	if noStart != nil || noCounter != nil {
 		return Report{}
 	}
-	return r
+	return Report{Start: s, Counter: c}
 }
 
 // FormatRevision is a revision as resourceVersion.
