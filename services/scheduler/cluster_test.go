@@ -34,6 +34,7 @@ type cluster struct {
 }
 
 func newCluster(t testing.TB) *cluster {
+	t.Helper()
 	c := &cluster{t: t, Store: memstore.New(nil)}
 	c.decide(func() *events.Batch {
 		return c.batch(events.StampMoved.Info(), state.Stamp{Kind: state.StampScheduler, ID: state.TheScheduler})

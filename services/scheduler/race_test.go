@@ -209,6 +209,8 @@ func TestP9_WhatADecisionReadsMovesTheStamp(t *testing.T) {
 		{name: "another node has taken the name", then: func(c *cluster) {
 			c.removeNode("n1")
 			c.putNode(objtest.Node("n1"))
+			c.putNode(objtest.Node("n2"))
+			c.removeNode("n2") // of another node nothing follows
 		}},
 		{name: "the node is gone, and so is its tombstone", then: func(c *cluster) {
 			c.removeNode("n1")
@@ -298,7 +300,7 @@ func race(t *testing.T, random *rand.Rand) {
 		defer mu.Unlock()
 		return random.IntN(n) == 0
 	}
-	disturb := func() error {
+	disturb := func([]events.Message) error {
 		if chance(4) { // the others go first
 			<-time.NewTimer(3 * time.Millisecond).C // virtual
 		}
@@ -306,7 +308,7 @@ func race(t *testing.T, random *rand.Rand) {
 	}
 	stop := map[string]func(){}
 	begin := func(name string) {
-		p := newProcess(t, name, &interposed{Store: c, before: func([]events.Message) error { return disturb() }, after: a.check})
+		p := newProcess(t, name, &interposed{Store: c, before: disturb, after: a.check})
 		stop[name] = p.start(p.run)
 	}
 	begin("a")

@@ -38,6 +38,7 @@ func (b *bucket) Happened(e framework.Event) {
 }
 
 func newBucket(t testing.TB) *bucket {
+	t.Helper()
 	b := &bucket{t: t, records: map[state.Key]*view.Record{}}
 	b.cache = New(corev1.DefaultSchedulerName, b)
 	return b
@@ -52,14 +53,14 @@ func (b *bucket) change(r *view.Record) uint64 {
 	return r.Revision
 }
 
-func (b *bucket) put(obj scheme.Object) uint64 {
+func (b *bucket) put(obj scheme.Object) {
 	b.t.Helper()
 	body, err := state.Encode(obj)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	ref := state.RefOf(obj)
-	return b.change(&view.Record{Key: state.ObjectKey(ref), Ref: ref, Body: body})
+	b.change(&view.Record{Key: state.ObjectKey(ref), Ref: ref, Body: body})
 }
 
 func (b *bucket) remove(obj scheme.Object) {
