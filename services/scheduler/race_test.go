@@ -304,7 +304,7 @@ func race(t *testing.T, random *rand.Rand) {
 		if chance(4) { // the others go first
 			<-time.NewTimer(3 * time.Millisecond).C // virtual
 		}
-		return nil
+		return t.Context().Err()
 	}
 	stop := map[string]func(){}
 	begin := func(name string) {
