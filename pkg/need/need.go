@@ -42,6 +42,12 @@ func Nftables(t testing.TB) {
 	check(t, "nftables", firstOf(root, program("nft")))
 }
 
+// Strace requires root and the program strace, with which tests count what processes ask of the kernel. Its name is "strace".
+func Strace(t testing.TB) {
+	t.Helper()
+	check(t, "strace", firstOf(root, program("strace")))
+}
+
 // Network requires root and a kernel in which bridges and virtual ethernet pairs can be made. Its name is "network".
 func Network(t testing.TB) {
 	t.Helper()

@@ -72,10 +72,10 @@ func Set(service, setting string, value any) Option {
 }
 
 const (
-	natsAddress     = "127.0.0.1:4222"
-	registryAddress = "127.0.0.1:5000"
+	NATSAddress     = "127.0.0.1:4222"
+	RegistryAddress = "127.0.0.1:5000"
 	// URL is where the NATS server of a cluster listens, inside its namespace.
-	URL          = "nats://" + natsAddress
+	URL          = "nats://" + NATSAddress
 	upPatience   = 90 * time.Second
 	downPatience = 90 * time.Second
 )
@@ -150,7 +150,7 @@ func (c *Cluster) serveImages(name string) {
 		c.t.Fatal(err)
 	}
 	c.Registry = images.NewRegistry(store)
-	l, err := c.net.listen(registryAddress)
+	l, err := c.net.listen(RegistryAddress)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func (c *Cluster) serveImages(name string) {
 			c.t.Error(err)
 		}
 	})
-	mirror := map[string]any{"prefix": "*", "endpoints": []string{"http://" + registryAddress}, "exclusive": true}
+	mirror := map[string]any{"prefix": "*", "endpoints": []string{"http://" + RegistryAddress}, "exclusive": true}
 	for setting, value := range map[string]any{
 		"images": map[string]any{"mirrors": []any{mirror}}, "nodeName": "n1", "containerd": map[string]any{"cgroupParent": "/" + name},
 	} {
@@ -181,7 +181,7 @@ func (c *Cluster) writeConfig(name string) {
 		c.t.Fatal(err)
 	}
 	body, err := yaml.Marshal(map[string]any{
-		"name": name, "dir": c.dir, "runDir": c.run, "listen": natsAddress, "noNode": c.options.noNode, "replicas": c.options.replicas,
+		"name": name, "dir": c.dir, "runDir": c.run, "listen": NATSAddress, "noNode": c.options.noNode, "replicas": c.options.replicas,
 		"services": c.options.services,
 	})
 	if err != nil {

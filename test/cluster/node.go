@@ -5,9 +5,12 @@ package cluster
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"millrace.dev/pkg/auth"
@@ -17,17 +20,33 @@ import (
 	"millrace.dev/pkg/wire"
 )
 
-// ctr calls containerd's own tool on the node's containerd, below Millrace.
-func (c *Cluster) ctr(args ...string) string {
+// millrace is the containerd namespace of the node's containers.
+const millrace = "millrace"
+
+// CTR calls containerd's own tool on the node's containerd, below Millrace, in a containerd namespace.
+func (c *Cluster) CTR(namespace string, args ...string) string {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 30*time.Second)
 	defer cancel()
 	socket := filepath.Join(c.run, "node", "containerd", "containerd.sock")
-	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", socket, "--namespace", "millrace"}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", socket, "--namespace", namespace}, args...)...).CombinedOutput()
 	if err != nil {
 		c.t.Fatalf("ctr %v: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// Containerd is the process id of the node's containerd; 0 if there is none.
+func (c *Cluster) Containerd() int {
+	body, err := os.ReadFile(filepath.Join(c.run, "node", "containerd", "containerd.pid"))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(string(body))
+	if err != nil || syscall.Kill(pid, 0) != nil {
+		return 0
+	}
+	return pid
 }
 
 // Containers are the ids of the containers that the node has of a pod, as its containerd says; name "" means of all pods.
@@ -37,14 +56,14 @@ func (c *Cluster) Containers(namespace, name string) []string {
 	if name != "" {
 		args = append(args, `labels."millrace.dev/pod"==`+namespace+"/"+name)
 	}
-	return strings.Fields(c.ctr(args...))
+	return strings.Fields(c.CTR(millrace, args...))
 }
 
 // Tasks maps the ids of the containers that run on the node to the process ids of their first processes.
 func (c *Cluster) Tasks() map[string]string {
 	c.t.Helper()
 	tasks := map[string]string{}
-	for line := range strings.Lines(c.ctr("tasks", "list")) {
+	for line := range strings.Lines(c.CTR(millrace, "tasks", "list")) {
 		if f := strings.Fields(line); len(f) == 3 && f[2] == "RUNNING" {
 			tasks[f[0]] = f[1]
 		}
