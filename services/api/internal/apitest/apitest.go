@@ -24,6 +24,7 @@ import (
 	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/store/memstore"
 	"millrace.dev/pkg/view"
+	"millrace.dev/services/api/internal/registry"
 	"millrace.dev/services/api/internal/seal"
 )
 
@@ -166,11 +167,12 @@ func Secret(name string, pairs ...string) *corev1.Secret {
 	return s
 }
 
-// Put writes objects past the api, each as its next revision with what belongs to it: a pod's order, the stamp of a new node
+// Put writes objects past the api, defaulted, each as its next revision with what belongs to it: a pod's order, the stamp of a new node
 // or namespace, the claim of a node's range. It gives the revision of the last and returns when the view shows it.
 func (s *State) Put(t testing.TB, objects ...scheme.Object) (revision uint64) {
 	t.Helper()
 	for _, obj := range objects {
+		s.Fresh(t)
 		result, err := s.Writer.Put(t.Context(), s.Batch(t, obj))
 		if err != nil {
 			t.Fatalf("put %T %s: %v", obj, obj.GetName(), err)
@@ -195,6 +197,8 @@ func (s *State) Batch(t testing.TB, obj scheme.Object) *events.Batch {
 
 func (s *State) batch(obj scheme.Object) (*events.Batch, error) {
 	obj = obj.DeepCopyObject().(scheme.Object)
+	kind, _ := scheme.Of(obj)
+	registry.For(kind).Default(obj)
 	key := state.ObjectKey(state.RefOf(obj))
 	meta := events.Meta{Source: Source}
 	c, err := state.ObjectChange(obj, s.View.Revision(key))

@@ -124,6 +124,18 @@ func (n *Notes) List(_, namespace string) ([]*view.Record, uint64) {
 	return list, position
 }
 
+// Position is the newest revision that has been seen.
+func (n *Notes) Position() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.position
+}
+
+// Rewind gives a list of notes as it was at an earlier revision, but for those that have been forgotten since.
+func (n *Notes) Rewind(resource, namespace string, records []*view.Record, position, revision uint64) ([]*view.Record, error) {
+	return n.hub.Rewind(resource, namespace, records, position, revision)
+}
+
 // From begins to follow the notes behind a revision.
 func (n *Notes) From(resource string, revision uint64) (*watch.Cursor, error) {
 	return n.hub.From(resource, revision)

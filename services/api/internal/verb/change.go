@@ -57,7 +57,7 @@ func (v *Verbs) commit(ctx context.Context, r *request, dryRun bool, build func(
 		if dryRun || len(w.batch.Entries) == 0 {
 			return w.answer(nil), nil
 		}
-		if err := v.addRequestStamp(r, w.batch); err != nil {
+		if err := v.addRequestStamp(ctx, r, w.batch); err != nil {
 			return nil, err
 		}
 		result, err := v.Writer.Put(ctx, w.batch)
@@ -65,29 +65,36 @@ func (v *Verbs) commit(ctx context.Context, r *request, dryRun bool, build func(
 			return w.answer(result.Revisions), nil
 		}
 		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrReset) {
-			return nil, v.storeError(r, err)
+			return nil, writeError(ctx, r, err)
 		}
 		lost = err
 		if err := v.View.Fresh(ctx); err != nil {
-			return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			return nil, unavailable(err)
 		}
 	}
 	return nil, fmt.Errorf("the object kept changing while it was written: %w", lost)
 }
 
-func (v *Verbs) storeError(r *request, err error) error {
-	if errors.Is(err, store.ErrInvalid) {
+// writeError is the answer to a write that will not be tried again.
+func writeError(ctx context.Context, r *request, err error) error {
+	switch {
+	case errors.Is(err, store.ErrInvalid):
 		return apierrors.NewRequestEntityTooLargeError(err.Error())
+	case ctx.Err() != nil: // this replica is stopping; the write may be on its way
+		err = fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}
 	return fmt.Errorf("%s: %w", r.target.Verb, err)
 }
 
 // addRequestStamp has the batch bear the stamp of the set that the caller decides about (P8). A caller that saw an older
-// one has decided on old knowledge and loses here.
-func (v *Verbs) addRequestStamp(r *request, b *events.Batch) error {
+// one has decided on old knowledge and loses here; one whose view is ahead of ours is waited for.
+func (v *Verbs) addRequestStamp(ctx context.Context, r *request, b *events.Batch) error {
 	s := r.body.Stamp
 	if s == nil {
 		return nil
+	}
+	if err := known(ctx, v.state, s.Revision); err != nil {
+		return err
 	}
 	seen := v.View.Stamp(s.Kind, s.ID)
 	if seen.Revision != s.Revision {
@@ -134,6 +141,9 @@ func (v *Verbs) put(w *write, seen *view.Record, before, after scheme.Object) er
 	}
 	w.objects = append(w.objects, written{plain: plain, entry: len(w.batch.Entries)})
 	if pod, ok := shown.(*corev1.Pod); ok {
+		if unheld(pod) {
+			after = nil
+		}
 		return v.putPod(w, seen, cast[*corev1.Pod](before), cast[*corev1.Pod](after), pod)
 	}
 	c, err := v.change(seen, before, after)
@@ -288,7 +298,7 @@ func (v *Verbs) checkNamespace(ctx context.Context, b *events.Batch, kind *schem
 	record := v.View.Object(ref)
 	if record == nil { // it may have been created a moment ago
 		if err := v.View.Fresh(ctx); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			return unavailable(err)
 		}
 		if record = v.View.Object(ref); record == nil {
 			return apierrors.NewNotFound(schema.GroupResource{Resource: scheme.Namespaces}, name)

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"millrace.dev/pkg/podinfo"
 	"millrace.dev/pkg/scheme"
@@ -21,6 +23,9 @@ func (v *Verbs) delete(ctx context.Context, r *request) error {
 	if err := v.Authz.Allow(r.asked()); err != nil {
 		return err
 	}
+	if err := writable(r.kind, r.target.Verb); err != nil {
+		return err
+	}
 	ref, err := r.ref()
 	if err != nil {
 		return err
@@ -29,8 +34,11 @@ func (v *Verbs) delete(ctx context.Context, r *request) error {
 	if err := r.options(&o); err != nil {
 		return err
 	}
+	if err := invalidOptions("DeleteOptions", validation.ValidateDeleteOptions(&o)); err != nil {
+		return err
+	}
 	if o.GracePeriodSeconds != nil && *o.GracePeriodSeconds < 0 {
-		return apierrors.NewBadRequest("gracePeriodSeconds: Invalid value: it must be greater than or equal to 0")
+		o.GracePeriodSeconds = new(int64(1)) // as Kubernetes reads it
 	}
 	answers, err := v.commit(ctx, r, len(o.DryRun) > 0, func(w *write) error { return v.addDelete(ctx, r, w, ref, &o) })
 	if err != nil {
@@ -68,29 +76,33 @@ func (r *request) preconditions(old scheme.Object, o *metav1.DeleteOptions) erro
 	if p == nil {
 		return nil
 	}
-	var reason string
+	// Kubernetes names the kind here, and has other sentences for namespaces.
+	resource := schema.GroupResource{Group: r.kind.Group, Resource: r.kind.Name}
+	otherUID := "the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated"
+	otherVersion := "the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified"
+	if r.kind.Resource() == scheme.Namespaces {
+		resource = groupResource(r.kind)
+		otherUID = "Precondition failed: UID in precondition: %v, UID in object meta: %v"
+		otherVersion = "Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v"
+	}
 	switch {
 	case p.UID != nil && *p.UID != old.GetUID():
-		reason = fmt.Sprintf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, old.GetUID())
+		return apierrors.NewConflict(resource, old.GetName(), fmt.Errorf(otherUID, *p.UID, old.GetUID()))
 	case p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion():
-		reason = fmt.Sprintf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v",
-			*p.ResourceVersion, old.GetResourceVersion())
+		return apierrors.NewConflict(resource, old.GetName(), fmt.Errorf(otherVersion, *p.ResourceVersion, old.GetResourceVersion()))
 	default:
 		return nil
 	}
-	return apierrors.NewConflict(groupResource(r.kind), old.GetName(), errors.New(reason))
 }
 
-// end adds the end of an object to a write: its removal, its mark, or nothing if it is on its way already.
+// end adds the end of an object to a write: its mark, which is its removal if nothing holds it, or nothing if it is on its way
+// already.
 func (v *Verbs) end(r *request, w *write, record *view.Record, old scheme.Object, o *metav1.DeleteOptions) error {
 	next := old.DeepCopyObject().(scheme.Object)
 	switch obj := next.(type) {
 	case *corev1.Pod:
-		if !v.endPod(obj, o) {
+		if !v.endPod(obj, o) && !unheld(obj) {
 			return v.show(w, r.kind, record)
-		}
-		if obj.DeletionGracePeriodSeconds != nil && *obj.DeletionGracePeriodSeconds == 0 && len(obj.Finalizers) == 0 {
-			return v.put(w, record, old, nil) // by force: its node stops it when the order is gone
 		}
 	case *corev1.Namespace:
 		if protected[obj.Name] {
@@ -122,8 +134,11 @@ func (v *Verbs) mark(obj scheme.Object) {
 	}
 }
 
-// endPod marks a pod for its end and reports whether that changes anything: a grace period can be shortened, not extended.
+// endPod marks a pod for its end and reports whether that changes anything.
 func (v *Verbs) endPod(pod *corev1.Pod, o *metav1.DeleteOptions) bool {
+	if pod.DeletionTimestamp != nil {
+		return shorten(pod, o)
+	}
 	grace := int64(podinfo.GracePeriod(pod) / time.Second)
 	if o.GracePeriodSeconds != nil {
 		grace = *o.GracePeriodSeconds
@@ -131,14 +146,31 @@ func (v *Verbs) endPod(pod *corev1.Pod, o *metav1.DeleteOptions) bool {
 	if pod.Spec.NodeName == "" || podinfo.Finished(pod) {
 		grace = 0 // nothing runs that would need time
 	}
-	if pod.DeletionTimestamp != nil && pod.DeletionGracePeriodSeconds != nil && grace >= *pod.DeletionGracePeriodSeconds {
-		return false
-	}
-	if pod.DeletionTimestamp == nil && pod.Generation > 0 {
+	if pod.Generation > 0 {
 		pod.Generation++
 	}
-	t := metav1.NewTime(v.Now().Add(time.Duration(grace) * time.Second).Truncate(time.Second))
+	t := metav1.NewTime(v.Now().Add(seconds(grace)).Truncate(time.Second))
 	pod.DeletionTimestamp = &t
 	pod.DeletionGracePeriodSeconds = &grace
 	return true
+}
+
+// shorten gives a pod that has been marked less time, counted from its first mark, if that is asked for. It never gives more.
+func shorten(pod *corev1.Pod, o *metav1.DeleteOptions) bool {
+	had, grace := pod.DeletionGracePeriodSeconds, o.GracePeriodSeconds
+	if had == nil || grace == nil || *grace >= *had {
+		return false
+	}
+	t := metav1.NewTime(pod.DeletionTimestamp.Add(seconds(*grace - *had)))
+	pod.DeletionTimestamp = &t
+	pod.DeletionGracePeriodSeconds = new(*grace)
+	return true
+}
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
+
+// unheld says that a pod is to go without waiting for its node, which stops it when the order is gone: it was deleted by force.
+func unheld(pod *corev1.Pod) bool {
+	grace := pod.DeletionGracePeriodSeconds
+	return pod.DeletionTimestamp != nil && (grace == nil || *grace == 0) && len(pod.Finalizers) == 0
 }

@@ -3,10 +3,7 @@ package verb
 import (
 	"context"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"millrace.dev/pkg/state"
 )
 
 // get answers with one object.
@@ -35,20 +32,4 @@ func (v *Verbs) get(ctx context.Context, r *request) error {
 		return err
 	}
 	return r.in.Answer(body)
-}
-
-// catchUp makes a source as fresh as a resourceVersion demands: "" everything acknowledged so far, "0" anything, otherwise
-// not older than that.
-func catchUp(ctx context.Context, source Source, resourceVersion string) error {
-	switch resourceVersion {
-	case "":
-		return source.Fresh(ctx)
-	case "0":
-		return nil
-	}
-	revision, err := state.ParseRevision(resourceVersion)
-	if err != nil {
-		return apierrors.NewBadRequest(err.Error())
-	}
-	return source.Await(ctx, revision)
 }

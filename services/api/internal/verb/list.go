@@ -8,6 +8,8 @@ import (
 	"sort"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/client"
@@ -25,24 +27,71 @@ func (v *Verbs) list(ctx context.Context, r *request) error {
 	if err := r.options(&o); err != nil {
 		return err
 	}
+	if err := invalidList(&o, false); err != nil {
+		return err
+	}
 	selected, err := selectorOf(r.kind, &o)
 	if err != nil {
 		return err
 	}
-	from, err := parseContinue(o.Continue)
+	from, err := parseContinue(&o)
 	if err != nil {
 		return err
 	}
 	source := v.source(r.kind)
-	if err := catchUp(ctx, source, o.ResourceVersion); err != nil {
+	records, position, err := r.records(ctx, source, &o, from)
+	if err != nil {
 		return err
 	}
-	records, position := source.List(r.kind.Resource(), r.namespace)
-	if from.Revision > 0 {
-		position = from.Revision // a page carries the first page's revision: a watch from it misses nothing
+	return r.answerList(source, records, listing{selected: selected, limit: o.Limit, position: position})
+}
+
+// invalidList is the answer to options of a list or watch that contradict each other; nil if they do not.
+func invalidList(o *metav1.ListOptions, watch bool) error {
+	return invalidOptions("ListOptions", validation.ValidateListOptions(&internalversion.ListOptions{
+		Watch: watch, ResourceVersion: o.ResourceVersion, ResourceVersionMatch: o.ResourceVersionMatch, Continue: o.Continue,
+		SendInitialEvents: o.SendInitialEvents,
+	}, true))
+}
+
+// records are the objects that a list is about, from the first of its page on, and the revision at which they were so: that
+// of the first page, that which was asked for, or the newest.
+func (r *request) records(ctx context.Context, source Source, o *metav1.ListOptions, from page) ([]*view.Record, uint64, error) {
+	version := o.ResourceVersion
+	exact := o.ResourceVersionMatch == metav1.ResourceVersionMatchExact || o.ResourceVersionMatch == "" && o.Limit > 0
+	if o.Continue != "" {
+		version, exact = from.version(), !from.Newest
+	}
+	if err := catchUp(ctx, source, version); err != nil {
+		return nil, 0, err
+	}
+	resource := r.kind.Resource()
+	records, position := source.List(resource, r.namespace)
+	if revision, err := state.ParseRevision(version); exact && err == nil && revision > 0 {
+		if records, err = source.Rewind(resource, r.namespace, records, position, revision); err != nil {
+			return nil, 0, expiredList(o, from)
+		}
+		position = revision
+	}
+	if o.Continue != "" {
 		records = records[sort.Search(len(records), func(i int) bool { return from.before(records[i]) }):]
 	}
-	return r.answerList(source, records, listing{selected: selected, limit: o.Limit, position: position})
+	return records, position, nil
+}
+
+// expiredList is the answer to a list of which the revision lies before the window, in Kubernetes' words. Whoever was about to
+// continue may do so with the newest objects.
+func expiredList(o *metav1.ListOptions, from page) error {
+	if o.Continue == "" {
+		return apierrors.NewResourceExpired("The resourceVersion for the provided list is too old.")
+	}
+	err := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
+		"You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder " +
+		"of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or " +
+		"deleted between the time the first chunk was returned and now may show up in the list.")
+	from.Revision, from.Newest = 0, true
+	err.ErrStatus.Continue = from.token()
+	return err
 }
 
 // listing is what a list is to answer.
@@ -108,9 +157,18 @@ func (l *listing) selects(source Source, record *view.Record) (bool, error) {
 
 // page is where the next page of a list begins.
 type page struct {
-	Revision  uint64 `json:"rv"`
-	Namespace string `json:"ns"`
+	Revision  uint64 `json:"rv,omitempty"`
+	Newest    bool   `json:"newest,omitempty"` // instead of Revision: whatever there is
+	Namespace string `json:"ns,omitempty"`
 	Name      string `json:"name"`
+}
+
+// version is the resourceVersion that the page's objects are of.
+func (p page) version() string {
+	if p.Newest {
+		return ""
+	}
+	return state.FormatRevision(p.Revision)
 }
 
 // before says that r comes behind the page's last object.
@@ -121,24 +179,32 @@ func (p page) before(r *view.Record) bool {
 	return r.Ref.Name > p.Name
 }
 
-func continueAfter(revision uint64, last *view.Record) string {
-	token, err := json.Marshal(page{Revision: revision, Namespace: last.Ref.Namespace, Name: last.Ref.Name})
+// token is the page as clients carry it.
+func (p page) token() string {
+	token, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // two strings and a number
 	}
 	return base64.RawURLEncoding.EncodeToString(token)
 }
 
-func parseContinue(token string) (p page, err error) {
-	if token == "" {
+func continueAfter(revision uint64, last *view.Record) string {
+	return page{Revision: revision, Namespace: last.Ref.Namespace, Name: last.Ref.Name}.token()
+}
+
+func parseContinue(o *metav1.ListOptions) (p page, err error) {
+	if o.Continue == "" {
 		return page{}, nil
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(token)
+	raw, err := base64.RawURLEncoding.DecodeString(o.Continue)
 	if err == nil {
 		err = json.Unmarshal(raw, &p)
 	}
-	if err != nil || p.Revision == 0 {
-		return page{}, apierrors.NewBadRequest("continue key is not valid: it must be the one that the previous page gave")
+	switch {
+	case err != nil || p.Newest == (p.Revision > 0):
+		return page{}, apierrors.NewBadRequest("invalid continue token: continue key is not valid")
+	case o.ResourceVersion != "" && o.ResourceVersion != "0":
+		return page{}, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
 	}
 	return p, nil
 }

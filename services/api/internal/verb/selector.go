@@ -1,6 +1,7 @@
 package verb
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -22,19 +23,27 @@ type selector struct {
 func selectorOf(kind *scheme.Kind, o *metav1.ListOptions) (selector, error) {
 	l, err := labels.Parse(o.LabelSelector)
 	if err != nil {
-		return selector{}, apierrors.NewBadRequest(fmt.Sprintf("unable to parse label selector %q: %v", o.LabelSelector, err))
+		return selector{}, apierrors.NewBadRequest(err.Error())
 	}
 	f, err := fields.ParseSelector(o.FieldSelector)
 	if err != nil {
-		return selector{}, apierrors.NewBadRequest(fmt.Sprintf("unable to parse field selector %q: %v", o.FieldSelector, err))
+		return selector{}, apierrors.NewBadRequest(err.Error())
 	}
 	known := fieldsOf(kind.New())
 	for _, requirement := range f.Requirements() {
 		if !known.Has(requirement.Field) {
-			return selector{}, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %s", requirement.Field))
+			return selector{}, apierrors.NewBadRequest(unknownField(kind, requirement.Field))
 		}
 	}
 	return selector{labels: l, fields: f}, nil
+}
+
+// unknownField is Kubernetes' sentence, which is another for kinds that have no fields of their own to select by.
+func unknownField(kind *scheme.Kind, field string) string {
+	if kind.Resource() == scheme.ConfigMaps {
+		return fmt.Sprintf("%q is not a known field selector: only %q, %q", field, "metadata.name", "metadata.namespace")
+	}
+	return fmt.Sprintf("field label not supported: %s", field)
 }
 
 // everything says that no object need be decoded to know that it is selected.
@@ -58,8 +67,10 @@ func fieldsOf(obj scheme.Object) fields.Set {
 		set["status.podIP"] = o.Status.PodIP
 		set["status.nominatedNodeName"] = o.Status.NominatedNodeName
 	case *corev1.Node:
+		delete(set, "metadata.namespace")
 		set["spec.unschedulable"] = strconv.FormatBool(o.Spec.Unschedulable)
 	case *corev1.Namespace:
+		delete(set, "metadata.namespace")
 		set["status.phase"] = string(o.Status.Phase)
 	case *corev1.Secret:
 		set["type"] = string(o.Type)
@@ -73,7 +84,7 @@ func fieldsOf(obj scheme.Object) fields.Set {
 		set["involvedObject.fieldPath"] = o.InvolvedObject.FieldPath
 		set["reason"] = o.Reason
 		set["reportingComponent"] = o.ReportingController
-		set["source"] = o.Source.Component
+		set["source"] = cmp.Or(o.Source.Component, o.ReportingController)
 		set["type"] = o.Type
 	}
 	return set

@@ -2,9 +2,15 @@ package verb
 
 import (
 	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
+	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/view"
 	"millrace.dev/services/api/internal/seal"
 	"millrace.dev/services/api/internal/watch"
@@ -18,8 +24,12 @@ type Source interface {
 	Await(ctx context.Context, revision uint64) error
 	// Get is one live object; nil if there is none.
 	Get(ref state.ObjectRef) *view.Record
+	// Position is the newest revision that has been seen.
+	Position() uint64
 	// List gives the live objects of a resource by namespace and name, and the position they stand for.
 	List(resource, namespace string) ([]*view.Record, uint64)
+	// Rewind gives a list that stands for position as it was at revision. Error: [store.ErrExpired] if nobody knows any more.
+	Rewind(resource, namespace string, records []*view.Record, position, revision uint64) ([]*view.Record, error)
 	// From begins to follow a resource behind a revision.
 	From(resource string, revision uint64) (*watch.Cursor, error)
 	// Open decodes a record, a removed one too. The object is shared.
@@ -36,6 +46,53 @@ func (v *Verbs) source(kind *scheme.Kind) Source {
 	return v.state
 }
 
+// awaitRevision is how long a request waits for a revision that has not been seen: as long as in Kubernetes. It may be one that
+// nobody has ever given out.
+const awaitRevision = 3 * time.Second
+
+// catchUp makes a source as fresh as a resourceVersion demands: "" everything acknowledged so far, "0" anything, otherwise
+// not older than that.
+func catchUp(ctx context.Context, source Source, resourceVersion string) error {
+	if resourceVersion == "" {
+		return unavailable(source.Fresh(ctx))
+	}
+	revision, err := state.ParseRevision(resourceVersion)
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	waiting, cancel := context.WithTimeout(ctx, awaitRevision)
+	defer cancel()
+	err = source.Await(waiting, revision)
+	if err == nil || ctx.Err() != nil {
+		return unavailable(err)
+	}
+	return errTooLarge(revision, source.Position())
+}
+
+// known waits until a source has seen revision, if there is such a one. Unlike [catchUp] it does not say that there is none.
+func known(ctx context.Context, source Source, revision uint64) error {
+	if revision == 0 || revision > source.Position() {
+		return unavailable(source.Fresh(ctx))
+	}
+	return unavailable(source.Await(ctx, revision))
+}
+
+// unavailable is the error of a source that could not be waited for: this replica is stopping or cut off.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}
+
+// errTooLarge: nobody has given out that revision yet; in Kubernetes' words.
+func errTooLarge(revision, current uint64) error {
+	const sentence = "Too large resource version"
+	err := apierrors.NewTimeoutError(fmt.Sprintf("%s: %d, current: %d", sentence, revision, current), 1)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge, Message: sentence}}
+	return err
+}
+
 // stateSource reads the bucket; Secrets are opened on the way.
 type stateSource struct {
 	view   *view.View
@@ -50,6 +107,12 @@ func (s stateSource) Await(ctx context.Context, revision uint64) error {
 }
 
 func (s stateSource) Get(ref state.ObjectRef) *view.Record { return s.view.Object(ref) }
+
+func (s stateSource) Position() uint64 { return s.view.Position() }
+
+func (s stateSource) Rewind(resource, namespace string, records []*view.Record, position, revision uint64) ([]*view.Record, error) {
+	return s.hub.Rewind(resource, namespace, records, position, revision)
+}
 
 func (s stateSource) List(resource, namespace string) ([]*view.Record, uint64) {
 	return s.view.ListAt(resource, namespace)

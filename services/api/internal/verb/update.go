@@ -14,7 +14,6 @@ import (
 	"millrace.dev/pkg/client"
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
-	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/view"
 	"millrace.dev/services/api/internal/registry"
 )
@@ -125,13 +124,8 @@ func (v *Verbs) current(ctx context.Context, kind *scheme.Kind, ref state.Object
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
 	source := v.source(kind)
-	if revision > 0 {
-		err = source.Await(ctx, revision)
-	} else {
-		err = source.Fresh(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	if err := known(ctx, source, revision); err != nil {
+		return nil, err
 	}
 	if record := source.Get(ref); record != nil {
 		return record, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +32,9 @@ func (v *Verbs) watch(ctx context.Context, r *request) error {
 	if err := r.options(&o); err != nil {
 		return err
 	}
+	if err := invalidList(&o, true); err != nil {
+		return err
+	}
 	selected, err := selectorOf(r.kind, &o)
 	if err != nil {
 		return err
@@ -40,7 +44,7 @@ func (v *Verbs) watch(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if o.TimeoutSeconds != nil {
+	if o.TimeoutSeconds != nil && *o.TimeoutSeconds > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(*o.TimeoutSeconds)*time.Second)
 		defer cancel()
@@ -64,24 +68,27 @@ type watcher struct {
 
 // begin finds the place to watch from: the version that the caller has seen, or what there is now.
 func (w *watcher) begin(ctx context.Context) (*watch.Cursor, error) {
-	resource := w.kind.Resource()
 	version := w.options.ResourceVersion
-	initial := version == "" || version == "0" || (w.options.SendInitialEvents != nil && *w.options.SendInitialEvents)
-	if !initial {
-		revision, err := state.ParseRevision(version)
-		if err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
-		}
-		if err := w.source.Await(ctx, revision); err != nil {
-			return nil, err
-		}
-		return w.from(revision)
-	}
 	if err := catchUp(ctx, w.source, version); err != nil {
 		return nil, err
 	}
-	w.initial, w.position = w.source.List(resource, w.namespace)
-	return w.from(w.position)
+	anything := version == "" || version == "0"
+	initial := anything
+	if told := w.options.SendInitialEvents; told != nil {
+		initial = *told
+	}
+	switch {
+	case initial:
+		w.initial, w.position = w.source.List(w.kind.Resource(), w.namespace)
+		return w.from(w.position)
+	case anything:
+		return w.from(w.source.Position())
+	}
+	revision, err := state.ParseRevision(version)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	return w.from(revision)
 }
 
 func (w *watcher) from(revision uint64) (*watch.Cursor, error) {
@@ -106,10 +113,13 @@ func (w *watcher) run(ctx context.Context, cursor *watch.Cursor) error {
 		case err == nil:
 			err = w.tell(ctx, changes)
 		case ctx.Err() == nil && err == errBookmark: //nolint:errorlint // our own cause, never wrapped
-			bookmark = time.Now().Add(bookmarkEvery)
-			err = w.tellBookmark(ctx, cursor.Reached(), nil)
+			err = nil
 		case err == store.ErrExpired: //nolint:errorlint // Next says exactly this
 			err = apierrors.NewResourceExpired("the watch fell behind the window of changes; list again")
+		}
+		if err == nil && !time.Now().Before(bookmark) {
+			bookmark = time.Now().Add(bookmarkEvery)
+			err = w.tellBookmark(ctx, cursor.Reached(), nil)
 		}
 		if err != nil {
 			return over(ctx, err)
@@ -117,14 +127,18 @@ func (w *watcher) run(ctx context.Context, cursor *watch.Cursor) error {
 	}
 }
 
-var errBookmark = fmt.Errorf("it is time for a bookmark")
+var errBookmark = errors.New("it is time for a bookmark")
 
-// over is the error that a watch ends with: none if its time is over.
+// over is the error that a watch ends with: none if its time is over; if this replica stops, one that says to go on with another.
 func over(ctx context.Context, err error) error {
-	if context.Cause(ctx) == context.DeadlineExceeded { //nolint:errorlint // the cause itself
+	switch {
+	case context.Cause(ctx) == context.DeadlineExceeded: //nolint:errorlint // the cause itself
 		return nil
+	case ctx.Err() != nil:
+		return unavailable(err)
+	default:
+		return err
 	}
-	return err
 }
 
 func (w *watcher) tellInitial(ctx context.Context) error {
