@@ -11,6 +11,7 @@ import (
 	"millrace.dev/pkg/client"
 	"millrace.dev/pkg/commit"
 	"millrace.dev/pkg/daemon"
+	"millrace.dev/pkg/events"
 	"millrace.dev/pkg/reconcile"
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
@@ -68,8 +69,8 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 		worker(q.nodes, 4, meters, &nodelifecycle.Reconciler{
 			View: v, Writer: w, API: api, Beats: beats, Source: d.Source, Now: time.Now, Connected: d.NATS.IsConnected,
 		}),
-		worker(q.pods, 4, meters, &podgc.Reconciler{View: v, API: api}),
-		worker(q.namespaces, 2, meters, &namespace.Reconciler{View: v, API: api}),
+		worker(q.pods, 4, meters, &podgc.Reconciler{View: v, API: func(cause events.Meta) podgc.API { return api.Because(cause) }}),
+		worker(q.namespaces, 2, meters, &namespace.Reconciler{View: v, API: func(cause events.Meta) namespace.API { return api.Because(cause) }}),
 		worker(q.configs, 2, meters, &configrevision.Reconciler{View: v, Writer: w, Source: d.Source}),
 	}
 	work := func(ctx context.Context) error {

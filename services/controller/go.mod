@@ -3,9 +3,11 @@ module millrace.dev/services/controller
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
 	millrace.dev/pkg v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

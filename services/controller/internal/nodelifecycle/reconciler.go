@@ -36,11 +36,16 @@ const Grace = 3*4*time.Second + time.Second
 type Reconciler struct {
 	View      *view.View
 	Writer    *commit.Writer
-	API       *client.Client
+	API       API
 	Beats     *Beats
 	Source    string
 	Now       func() time.Time
 	Connected func() bool
+}
+
+// API is what the reconciler asks the api for. A *client.Client is one.
+type API interface {
+	Update(ctx context.Context, resource, namespace string, r client.Request, o metav1.UpdateOptions) (*client.Answer, error)
 }
 
 // Reconcile observes, plans and acts; every decision is in makePlan.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/client"
+	"millrace.dev/pkg/events"
 	"millrace.dev/pkg/reconcile"
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
@@ -22,7 +23,13 @@ import (
 // Reads: pods, nodes. Asks the api to delete pods. Stamp: none; a pod is deleted under the precondition of its uid.
 type Reconciler struct {
 	View *view.View
-	API  *client.Client
+	// API gives the api for requests that are caused by what cause says.
+	API func(cause events.Meta) API
+}
+
+// API is what the reconciler asks the api for. A *client.Client is one.
+type API interface {
+	Delete(ctx context.Context, ref state.ObjectRef, o metav1.DeleteOptions) (*client.Answer, error)
 }
 
 // NodeKey stands for all pods of a node.
@@ -54,8 +61,8 @@ func (r *Reconciler) removeOrphan(ctx context.Context, record *view.Record, pod 
 		return err
 	}
 	o := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0)), Preconditions: &metav1.Preconditions{UID: &pod.UID}}
-	_, err := r.API.Because(record.Event()).Delete(ctx, record.Ref, o)
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	_, err := r.API(record.Event()).Delete(ctx, record.Ref, o)
+	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("remove pod %s of node %s, which is gone: %w", record.Ref, pod.Spec.NodeName, err)
 	}
 	return nil
