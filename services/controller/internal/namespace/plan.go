@@ -1,6 +1,8 @@
 package namespace
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"millrace.dev/pkg/scheme"
@@ -10,7 +12,7 @@ import (
 // plan is the next step in emptying a namespace.
 type plan struct {
 	remove   []state.ObjectRef // to be deleted now
-	finalize bool              // it is empty: let it go
+	finalize bool              // it is empty: take our finalizer away
 }
 
 // object is one object in the namespace.
@@ -26,7 +28,7 @@ func makePlan(namespace *corev1.Namespace, content []object) plan {
 		return plan{}
 	}
 	if len(content) == 0 {
-		return plan{finalize: len(namespace.Spec.Finalizers) > 0}
+		return plan{finalize: slices.Contains(namespace.Spec.Finalizers, corev1.FinalizerKubernetes)}
 	}
 	var pods, others []state.ObjectRef
 	podsLeft := false

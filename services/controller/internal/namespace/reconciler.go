@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/client"
+	"millrace.dev/pkg/events"
 	"millrace.dev/pkg/reconcile"
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
@@ -26,7 +28,14 @@ import (
 // creates anything in a namespace whose stamp says that it ends.
 type Reconciler struct {
 	View *view.View
-	API  *client.Client
+	// API gives the api for requests that are caused by what cause says.
+	API func(cause events.Meta) API
+}
+
+// API is what the reconciler asks the api for. A *client.Client is one.
+type API interface {
+	Delete(ctx context.Context, ref state.ObjectRef, o metav1.DeleteOptions) (*client.Answer, error)
+	Update(ctx context.Context, resource, namespace string, r client.Request, o metav1.UpdateOptions) (*client.Answer, error)
 }
 
 // Reconcile observes, plans and acts; every decision is in makePlan.
@@ -40,7 +49,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Key) error {
 		return err
 	}
 	p := makePlan(ns, r.content(key.Name))
-	because := r.API.Because(record.Event())
+	because := r.API(record.Event())
 	var errs []error
 	for _, ref := range p.remove {
 		if err := remove(ctx, because, ref); err != nil {
@@ -68,7 +77,7 @@ func (r *Reconciler) content(namespace string) []object {
 	return content
 }
 
-func remove(ctx context.Context, api *client.Client, ref state.ObjectRef) error {
+func remove(ctx context.Context, api API, ref state.ObjectRef) error {
 	_, err := api.Delete(ctx, ref, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete %s: %w", ref, err)
@@ -76,9 +85,10 @@ func remove(ctx context.Context, api *client.Client, ref state.ObjectRef) error 
 	return nil
 }
 
-func finalize(ctx context.Context, api *client.Client, ns *corev1.Namespace) error {
+// finalize takes our finalizer away, and no other: whoever put that there has something to do yet.
+func finalize(ctx context.Context, api API, ns *corev1.Namespace) error {
 	next := ns.DeepCopy()
-	next.Spec.Finalizers = nil
+	next.Spec.Finalizers = slices.DeleteFunc(next.Spec.Finalizers, func(f corev1.FinalizerName) bool { return f == corev1.FinalizerKubernetes })
 	body, err := json.Marshal(next)
 	if err != nil {
 		return err
