@@ -67,8 +67,10 @@ type Feed struct {
 	held   map[state.Key]state.FeedEntry
 	digest state.Digest // of the live entries
 	seen   uint64       // the highest revision applied or covered by a snapshot
-	epoch  uint64
-	synced chan struct{} // closed at the first snapshot
+	// covered is the revision of the newest snapshot: an older message about a key that it does not name comes too late.
+	covered uint64
+	epoch   uint64
+	synced  chan struct{} // closed at the first snapshot
 
 	kicks   chan string
 	applied chan struct{} // gets a value at each snapshot
@@ -222,7 +224,7 @@ func (f *Feed) apply(s *state.Snapshot) {
 			delete(f.held, key)
 		}
 	}
-	f.seen = max(f.seen, s.Revision)
+	f.seen, f.covered = max(f.seen, s.Revision), s.Revision
 	select {
 	case f.applied <- struct{}{}:
 	default:
@@ -267,7 +269,7 @@ func (f *Feed) take(m *nats.Msg) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	had, known := f.held[e.Key]
-	if e.Revision <= had.Revision {
+	if e.Revision <= had.Revision || e.Revision <= f.covered {
 		return
 	}
 	gap := known && last != had.Revision || !known && last > f.seen
