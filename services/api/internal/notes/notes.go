@@ -39,10 +39,14 @@ type Notes struct {
 
 // New makes an empty set of notes.
 func New(now func() time.Time) *Notes {
-	n := &Notes{hub: watch.New(), now: now, records: map[state.ObjectRef]*view.Record{}, moved: make(chan struct{})}
-	n.hub.Loaded(1)
+	n := &Notes{hub: watch.New(), now: now, position: nothingYet, records: map[state.ObjectRef]*view.Record{}, moved: make(chan struct{})}
+	n.hub.Loaded(nothingYet)
 	return n
 }
+
+// nothingYet is the revision at which nothing was told. It cannot be 0, which stands for any revision, so that the revision of a
+// note is one more than its sequence.
+const nothingYet = 1
 
 // Deliver takes one message of the stream NOTES.
 func (n *Notes) Deliver(_ string, sequence uint64, at time.Time, body []byte) {
@@ -51,13 +55,13 @@ func (n *Notes) Deliver(_ string, sequence uint64, at time.Time, body []byte) {
 		return // not a note: nobody but us writes this stream
 	}
 	ref := state.ObjectRef{Resource: scheme.Events, Namespace: event.Namespace, Name: event.Name}
-	after := &view.Record{Key: state.ObjectKey(ref), Ref: ref, Revision: sequence, Time: at, Body: body}
+	after := &view.Record{Key: state.ObjectKey(ref), Ref: ref, Revision: sequence + nothingYet, Time: at, Body: body}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.records[ref]
 	n.records[ref] = after
 	n.byAge = append(n.byAge, after)
-	n.position = sequence
+	n.position = after.Revision
 	n.hub.Changed(before, after)
 	n.forget()
 	close(n.moved)
@@ -113,7 +117,7 @@ func (n *Notes) List(_, namespace string) ([]*view.Record, uint64) {
 			list = append(list, r)
 		}
 	}
-	position := max(n.position, 1)
+	position := n.position
 	n.mu.Unlock()
 	slices.SortFunc(list, func(a, b *view.Record) int {
 		if c := strings.Compare(a.Ref.Namespace, b.Ref.Namespace); c != 0 {
