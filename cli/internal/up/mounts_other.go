@@ -1,5 +1,0 @@
-//go:build !linux
-
-package up
-
-func unmountBelow(string) error { return nil }
