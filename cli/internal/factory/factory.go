@@ -174,8 +174,12 @@ func connect(ctx context.Context, t *contextfile.Target) (*wire.Conn, string, er
 	return nc, identity, nil
 }
 
-// Explain gives an error of a request that nobody answered a sentence that says who was asked and what can be done.
+// Explain gives an error of a request that nobody answered a sentence that says who was asked and what can be done; what is wrong
+// with the files of contexts is a sentence already.
 func (f *Factory) Explain(err error) error {
+	if wrong, ok := errors.AsType[*contextfile.ConfigurationError](err); ok {
+		return failure.Sentence(err, "%v", wrong)
+	}
 	if _, answered := errors.AsType[*wire.StatusError](err); answered || !errors.Is(err, client.ErrUnavailable) {
 		return err
 	}
