@@ -12,6 +12,7 @@ type logger struct {
 	// staged is the stream whose directory is made before the stream, to mount its staging there: at the very first start the
 	// server finds no metafile in it and warns of nothing.
 	staged string
+	fatal  chan<- string // gets the first thing that keeps the server from starting; nil: nobody waits for it
 }
 
 func (l logger) Noticef(format string, v ...any) {
@@ -31,7 +32,12 @@ func (l logger) Errorf(format string, v ...any) {
 }
 
 func (l logger) Fatalf(format string, v ...any) {
-	l.to.Error("fatal", "text", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	l.to.Error("fatal", "text", text)
+	select {
+	case l.fatal <- text:
+	default:
+	}
 }
 
 func (l logger) Debugf(format string, v ...any) {

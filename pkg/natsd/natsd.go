@@ -5,7 +5,6 @@ package natsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,6 +24,7 @@ const (
 	// maxPending is how much may wait for one slow client before it is dropped (the server's default).
 	maxPending   = 64 << 20
 	startTimeout = 30 * time.Second
+	startLook    = 100 * time.Millisecond // how often a server that starts is asked whether it has failed
 )
 
 // Config is how a server is run.
@@ -57,16 +57,33 @@ func Start(config Config) (*Server, error) {
 	}
 	ns, err := server.NewServer(options)
 	if err != nil {
+		unstage(staging)
 		return nil, fmt.Errorf("nats server: %w", err)
 	}
-	ns.SetLoggerV2(logger{to: slog.With("component", "nats"), staged: filepath.Dir(staging)}, false, false, false)
+	fatal := make(chan string, 1)
+	ns.SetLoggerV2(logger{to: slog.With("component", "nats"), staged: filepath.Dir(staging), fatal: fatal}, false, false, false)
 	s := &Server{Server: ns, config: config, staging: staging}
 	ns.Start()
-	if !ns.ReadyForConnections(startTimeout) {
+	if err := awaitReady(ns, fatal); err != nil {
 		s.Stop()
-		return nil, errors.New("nats server: not ready in time; is its port taken or its store damaged?")
+		return nil, err
 	}
 	return s, nil
+}
+
+// awaitReady waits until the server takes connections, or says that it never will.
+func awaitReady(ns *server.Server, fatal <-chan string) error {
+	for range startTimeout / startLook {
+		if ns.ReadyForConnections(startLook) {
+			return nil
+		}
+		select {
+		case text := <-fatal:
+			return fmt.Errorf("nats server: %s", text)
+		default:
+		}
+	}
+	return fmt.Errorf("nats server: not ready after %v; is its store damaged?", startTimeout)
 }
 
 // Run runs a server until ctx ends.
@@ -85,11 +102,7 @@ func Run(ctx context.Context, config Config) error {
 func (s *Server) Stop() {
 	s.Shutdown()
 	s.WaitForShutdown()
-	if s.staging != "" {
-		if err := unmount(s.staging); err != nil {
-			slog.Warn("unmount batch staging", "err", err)
-		}
-	}
+	unstage(s.staging)
 }
 
 func options(config Config) (*server.Options, error) {
@@ -146,4 +159,14 @@ func stageInMemory(config Config) (string, error) {
 		return "", fmt.Errorf("mount tmpfs on %s: %w", dir, err)
 	}
 	return dir, nil
+}
+
+// unstage unmounts what stageInMemory has mounted; empty: nothing.
+func unstage(staging string) {
+	if staging == "" {
+		return
+	}
+	if err := unmount(staging); err != nil {
+		slog.Warn("unmount batch staging", "component", "nats", "err", err)
+	}
 }
