@@ -11,6 +11,9 @@ TOOLS    := $(BIN)/golangci-lint $(BIN)/gotestsum
 COMMANDS := ./cli/cmd/... $(MODULES:services/%=./services/%/cmd/...) ./test/images/cmd/...
 COMMANDS := $(filter %/cmd/...,$(COMMANDS))
 
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X millrace.dev/pkg/version.release=$(VERSION)
+
 # Packages that meet the services only as binaries; all others are tested with the race detector.
 SCENARIOS := ./test/script/... ./test/scenario/... ./test/chaos/...
 GOTESTSUM := $(BIN)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
@@ -32,13 +35,13 @@ down: ## stop that cluster and leave nothing behind
 .PHONY: bin
 bin: ## the programs of this machine, into bin/
 	@mkdir -p $(BIN)
-	@CGO_ENABLED=0 go build -trimpath -o $(BIN)/ $(COMMANDS)
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(COMMANDS)
 
 .PHONY: build
 build: bin ## the programs, each module by itself, and everything for amd64 and arm64
 	@for m in $(MODULES); do for arch in amd64 arm64; do \
 		echo "build $$m $$arch"; (cd $$m && GOWORK=off CGO_ENABLED=0 GOARCH=$$arch go build ./...); done; done
-	@echo "build cli darwin windows"; cd cli && for os in darwin windows; do GOWORK=off CGO_ENABLED=0 GOOS=$$os go build ./...; done
+	@echo "build the command line for darwin"; cd cli && GOWORK=off CGO_ENABLED=0 GOOS=darwin go build -o /dev/null ./cmd/millrace
 
 .PHONY: images
 images: ## the small images that tests run, made from Debian packages and our own programs
