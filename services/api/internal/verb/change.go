@@ -46,33 +46,45 @@ type written struct {
 }
 
 // commit decides by build and writes; when the write loses, it lets the view catch up and decides again. A build that adds
-// nothing to the batch writes nothing.
+// nothing to the batch writes nothing. A refusal may rest on a view that does not show yet what another replica has answered,
+// such as the end of the object that is in the way: it is given only by a view that was behind nobody.
 func (v *Verbs) commit(ctx context.Context, r *request, dryRun bool, build func(*write) error) ([][]byte, error) {
 	var lost error
+	fresh := false
 	for range attempts {
 		w := &write{batch: v.batch(r), named: map[state.ObjectRef]bool{}}
-		if err := build(w); err != nil {
+		err := build(w)
+		switch {
+		case err != nil && (fresh || !restsOnView(err)):
 			return nil, err
-		}
-		if dryRun || len(w.batch.Entries) == 0 {
+		case err != nil:
+			lost = err
+		case dryRun || len(w.batch.Entries) == 0:
 			return w.answer(nil), nil
+		default:
+			if err := v.addRequestStamp(ctx, r, w.batch); err != nil {
+				return nil, err
+			}
+			result, err := v.Writer.Put(ctx, w.batch)
+			if err == nil {
+				return w.answer(result.Revisions), nil
+			}
+			if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrReset) {
+				return nil, writeError(ctx, r, err)
+			}
+			lost = err
 		}
-		if err := v.addRequestStamp(ctx, r, w.batch); err != nil {
-			return nil, err
-		}
-		result, err := v.Writer.Put(ctx, w.batch)
-		if err == nil {
-			return w.answer(result.Revisions), nil
-		}
-		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrReset) {
-			return nil, writeError(ctx, r, err)
-		}
-		lost = err
 		if err := v.View.Fresh(ctx); err != nil {
 			return nil, unavailable(err)
 		}
+		fresh = true
 	}
 	return nil, fmt.Errorf("the object kept changing while it was written: %w", lost)
+}
+
+// restsOnView reports whether a refusal is about what is there, not about what was sent.
+func restsOnView(err error) bool {
+	return apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsForbidden(err)
 }
 
 // writeError is the answer to a write that will not be tried again.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -253,6 +254,24 @@ func TestP9_CreateOnANodeMovesItsStampAndOrders(t *testing.T) {
 		if order == nil || order.Pod.UID != pod.UID {
 			t.Errorf("order %+v, want one for uid %s", order, pod.UID)
 		}
+	})
+}
+
+// What another replica has answered counts, whether or not our view shows it yet: no refusal rests on what has gone.
+func TestCreateAfterADeletionThatTheViewDoesNotShow(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		other := a.second()
+		a.create(scheme.ConfigMaps, "default", apitest.ConfigMap("x"))
+		other.Fresh(t)
+		release := a.State.Store.Hold()
+		if answer := other.delete(scheme.ConfigMaps, "default", "x", metav1.DeleteOptions{}); answer.Err != nil {
+			t.Fatalf("delete: %v", answer.Err)
+		}
+		created := make(chan apitest.Answer)
+		go func() { created <- a.create(scheme.ConfigMaps, "default", apitest.ConfigMap("x", "new", "yes")) }()
+		synctest.Wait()
+		release()
+		same(t, "data", map[string]string{"new": "yes"}, object[*corev1.ConfigMap](t, <-created).Data)
 	})
 }
 
