@@ -144,6 +144,17 @@ func (a *api) update(resource, namespace string, objects ...any) apitest.Answer 
 	return a.write(client.VerbUpdate, resource, namespace, metav1.UpdateOptions{}, objects...)
 }
 
+// causeFields are the fields at fault that an error names.
+func causeFields(err error) (fields []string) {
+	if err == nil || wire.StatusOf(err).Details == nil {
+		return nil
+	}
+	for _, cause := range wire.StatusOf(err).Details.Causes {
+		fields = append(fields, cause.Field)
+	}
+	return fields
+}
+
 func (a *api) updateStatus(resource, namespace string, object any) apitest.Answer {
 	a.t.Helper()
 	return a.ask(client.VerbUpdate, resource, namespace, client.Request{Subresource: client.Status, Objects: []json.RawMessage{raw(a.t, object)}})
@@ -220,7 +231,7 @@ func metaOf(t testing.TB, a apitest.Answer) metav1.ObjectMeta {
 	return meta.ObjectMeta
 }
 
-func same(t testing.TB, what string, want, got any) {
+func same[T any](t testing.TB, what string, want, got T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)

@@ -429,7 +429,7 @@ func TestEventsAreRead(t *testing.T) {
 			a.notes.Deliver("", uint64(i+1), time.Now(), raw(t, event))
 		}
 		names, meta, err := a.list(scheme.Events, "default", metav1.ListOptions{FieldSelector: "involvedObject.name=web,reason=Pulled,source=kubelet"})
-		if err != nil || meta.ResourceVersion != "2" {
+		if err != nil || meta.ResourceVersion != state.FormatRevision(a.notes.Position()) {
 			t.Errorf("list = %v at %s", err, meta.ResourceVersion)
 		}
 		same(t, "events", []string{"web.Pulled"}, names)

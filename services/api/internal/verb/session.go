@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/client"
+	"millrace.dev/pkg/podinfo"
 	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/view"
 )
@@ -49,9 +50,33 @@ func (v *Verbs) session(ctx context.Context, r *request) error {
 		ID: offer.ID, Secret: offer.Secret, Identity: offer.Identity,
 	}
 	if err := v.Nodes.Announce(ctx, pod.Spec.NodeName, announcement); err != nil {
-		return err
+		return r.explain(pod, err)
 	}
 	return r.in.AnswerJSON(client.SessionAnswer{Node: pod.Spec.NodeName})
+}
+
+// explain gives the refusal of a kubelet that has no log to show the reason that the container has not started, in Kubernetes'
+// words: what is known of the pod says it better than that there is no container.
+func (r *request) explain(pod *corev1.Pod, refusal error) error {
+	var o corev1.PodLogOptions
+	if err := r.options(&o); err != nil || r.target.Verb != client.VerbLog || o.Previous || !apierrors.IsBadRequest(refusal) {
+		return refusal
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
+		s := podinfo.ContainerStatus(statuses, o.Container)
+		if s == nil || s.State.Waiting == nil || s.State.Waiting.Reason == "" || s.LastTerminationState.Terminated != nil {
+			continue
+		}
+		reason := s.State.Waiting.Reason
+		switch reason {
+		case "ErrImagePull":
+			reason = "image can't be pulled"
+		case "ImagePullBackOff":
+			reason = "trying and failing to pull image"
+		}
+		return apierrors.NewBadRequest(fmt.Sprintf("container %q in pod %q is waiting to start: %s", o.Container, pod.Name, reason))
+	}
+	return refusal
 }
 
 // chooseContainer puts the container into the options if the caller left the choice to us, and refuses one that is not there.

@@ -131,14 +131,14 @@ var errBookmark = errors.New("it is time for a bookmark")
 
 // over is the error that a watch ends with: none if its time is over; if this replica stops, one that says to go on with another.
 func over(ctx context.Context, err error) error {
-	switch {
-	case context.Cause(ctx) == context.DeadlineExceeded: //nolint:errorlint // the cause itself
-		return nil
-	case ctx.Err() != nil:
-		return unavailable(err)
-	default:
+	cause := context.Cause(ctx)
+	if cause == nil {
 		return err
 	}
+	if cause == context.DeadlineExceeded { //nolint:errorlint // the cause itself: another may tell of a time that was over elsewhere
+		return nil
+	}
+	return unavailable(cause)
 }
 
 func (w *watcher) tellInitial(ctx context.Context) error {
