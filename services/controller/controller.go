@@ -67,7 +67,8 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 	// The one list of reconcilers. What each reads, writes and asks for, and the stamp it holds, stands at its type.
 	reconcilers := []daemon.Member{
 		worker(q.nodes, 4, meters, &nodelifecycle.Reconciler{
-			View: v, Writer: w, API: api, Beats: beats, Source: d.Source, Now: time.Now, Connected: d.NATS.IsConnected,
+			View: v, Writer: w, API: api, Beats: beats, Source: d.Source, Now: time.Now,
+			Link: func() (bool, uint64) { return d.NATS.IsConnected(), d.NATS.Stats().Reconnects },
 		}),
 		worker(q.pods, 4, meters, &podgc.Reconciler{View: v, API: func(cause events.Meta) podgc.API { return api.Because(cause) }}),
 		worker(q.namespaces, 2, meters, &namespace.Reconciler{View: v, API: func(cause events.Meta) namespace.API { return api.Because(cause) }}),
@@ -92,22 +93,28 @@ func worker(q *reconcile.Queue, workers int, m *reconcile.Meters, r reconcile.Re
 	return func(ctx context.Context) error { return q.Run(ctx, r, workers, m) }
 }
 
-// listen hears the heartbeats of all nodes, leader or not: whoever takes over knows at once who lives.
+// listen hears the heartbeats of all nodes, leader or not: whoever takes over knows at once who lives. The api answers them.
 func listen(nc *wire.Conn, beats *nodelifecycle.Beats, nodes *reconcile.Queue) daemon.Member {
-	hear := func(_ context.Context, in *wire.Incoming) error {
-		_, node, err := wire.ParseNodeSubject(in.Subject)
-		if err != nil {
-			return nil // not a heartbeat; the api answers it
-		}
-		var h state.Heartbeat
-		if json.Unmarshal(in.Body, &h) == nil && beats.Hear(node, h, time.Now()) {
-			slog.Debug("heartbeat says something new", "component", "nodelifecycle", "node", node, "ready", h.Ready)
-			nodes.Add(reconcile.Key{Name: node})
-		}
-		return nil
-	}
 	return func(ctx context.Context) error {
-		return wire.Serve(ctx, nc, wire.Service{Subject: wire.FromNodes + "." + wire.NodeHeartbeat + ".*", Limit: 1, Handle: hear})
+		return wire.Serve(ctx, nc, wire.Service{
+			Subject: wire.FromNodes + "." + wire.NodeHeartbeat + ".*", Limit: 1, Handle: func(_ context.Context, in *wire.Incoming) error {
+				hear(in, beats, nodes)
+				return nil
+			},
+		})
+	}
+}
+
+// hear takes one heartbeat; what is none is passed over.
+func hear(in *wire.Incoming, beats *nodelifecycle.Beats, nodes *reconcile.Queue) {
+	what, node, err := wire.ParseNodeSubject(in.Subject)
+	var h state.Heartbeat
+	if err != nil || what != wire.NodeHeartbeat || json.Unmarshal(in.Body, &h) != nil {
+		return
+	}
+	if beats.Hear(node, h, time.Now()) {
+		slog.Debug("heartbeat says something new", "component", "nodelifecycle", "node", node, "ready", h.Ready)
+		nodes.Add(reconcile.Key{Name: node})
 	}
 }
 

@@ -44,6 +44,9 @@ const (
 type API struct {
 	*memstore.Store
 	t testing.TB
+	// read and commit are the bucket's own, within the life of the test.
+	read   func(state.Key) (store.Entry, error)
+	commit func([]events.Message) error
 
 	mu    sync.Mutex
 	asked []string
@@ -53,7 +56,14 @@ type API struct {
 // New makes an empty bucket.
 func New(t testing.TB) *API {
 	t.Helper()
-	return &API{Store: memstore.New(nil), t: t}
+	s := memstore.New(nil)
+	return &API{
+		Store: s, t: t, read: func(key state.Key) (store.Entry, error) { return s.Read(t.Context(), key) },
+		commit: func(messages []events.Message) error {
+			_, err := s.Write(t.Context(), messages)
+			return err
+		},
+	}
 }
 
 // SetFault lets f decide what goes wrong with each request, such as "delete pods/default/a"; nil: nothing.
@@ -73,7 +83,7 @@ func (a *API) Asked() []string {
 // entry is the newest revision of a key; the zero Entry if there is none.
 func (a *API) entry(key state.Key) store.Entry {
 	a.t.Helper()
-	e, err := a.Read(a.t.Context(), key)
+	e, err := a.read(key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		a.t.Fatal(err)
 	}
@@ -154,8 +164,7 @@ func (a *API) write(b *events.Batch) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.Write(a.t.Context(), messages)
-	return err
+	return a.commit(messages)
 }
 
 // change is the batch that turns before (nil: absent) into after (nil: gone).
@@ -176,7 +185,7 @@ func (a *API) change(before, after scheme.Object) (*events.Batch, error) {
 		return b, err
 	}
 	key := state.ObjectKey(state.RefOf(shown))
-	c := state.Change{}
+	var c state.Change
 	var err error
 	if after == nil {
 		c, err = state.Removal(before)
@@ -267,30 +276,42 @@ func (a *API) Update(_ context.Context, kind, _ string, r client.Request, _ meta
 		return nil, err
 	}
 	ref := state.RefOf(next)
-	return &client.Answer{}, a.ask("update "+ref.String(), func() error {
-		old := a.Object(ref)
-		switch {
-		case old == nil:
-			return answered(apierrors.NewNotFound(resource(kind), ref.Name))
-		case next.GetResourceVersion() != "" && next.GetResourceVersion() != old.GetResourceVersion():
-			return answered(apierrors.NewConflict(resource(kind), ref.Name, errors.New("the object has been modified; please apply your changes to the latest version and try again")))
-		}
-		after := old.DeepCopyObject().(scheme.Object)
-		switch obj := after.(type) {
-		case *corev1.Node:
-			obj.Spec, obj.Labels = next.(*corev1.Node).Spec, next.GetLabels()
-		case *corev1.Namespace:
-			if r.Subresource != client.Finalize {
-				return fmt.Errorf("update of a namespace is not what a reconciler asks for")
-			}
-			obj.Spec.Finalizers = next.(*corev1.Namespace).Spec.Finalizers
-		}
-		b, err := a.change(old, after)
-		if err != nil {
+	answer := &client.Answer{}
+	err := a.ask("update "+ref.String(), func() error {
+		if err := a.update(next, r.Subresource); err != nil {
 			return err
 		}
-		return a.write(b)
+		body, err := json.Marshal(a.Object(ref))
+		answer.Objects = append(answer.Objects, body)
+		return err
 	})
+	return answer, err
+}
+
+func (a *API) update(next scheme.Object, subresource string) error {
+	ref := state.RefOf(next)
+	old := a.Object(ref)
+	switch {
+	case old == nil:
+		return answered(apierrors.NewNotFound(resource(ref.Resource), ref.Name))
+	case next.GetResourceVersion() != "" && next.GetResourceVersion() != old.GetResourceVersion():
+		return answered(apierrors.NewConflict(resource(ref.Resource), ref.Name, errors.New("the object has been modified; please apply your changes to the latest version and try again")))
+	}
+	after := old.DeepCopyObject().(scheme.Object)
+	switch obj := after.(type) {
+	case *corev1.Node:
+		obj.Spec, obj.Labels = next.(*corev1.Node).Spec, next.GetLabels()
+	case *corev1.Namespace:
+		if subresource != client.Finalize {
+			return errors.New("update of a namespace is not what a reconciler asks for")
+		}
+		obj.Spec.Finalizers = next.(*corev1.Namespace).Spec.Finalizers
+	}
+	b, err := a.change(old, after)
+	if err != nil {
+		return err
+	}
+	return a.write(b)
 }
 
 // Start runs a member until the test ends or the returned function is called, as if its process were killed.

@@ -34,13 +34,14 @@ const Grace = 3*4*time.Second + time.Second
 // Reads: nodes. Writes: status.conditions[Ready] of nodes; asks the api to change their taints. Stamp: none for the
 // condition, which is one field of one object; the api moves stamp.node with the taints.
 type Reconciler struct {
-	View      *view.View
-	Writer    *commit.Writer
-	API       API
-	Beats     *Beats
-	Source    string
-	Now       func() time.Time
-	Connected func() bool
+	View   *view.View
+	Writer *commit.Writer
+	API    API
+	Beats  *Beats
+	Source string
+	Now    func() time.Time
+	// Link says whether this process can hear nodes, and how often that was interrupted since it started.
+	Link func() (connected bool, interruptions uint64)
 }
 
 // API is what the reconciler asks the api for. A *client.Client is one.
@@ -55,8 +56,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Key) error {
 		r.Beats.forget(key.Name)
 		return nil
 	}
-	if !r.Connected() {
-		r.Beats.deaf(r.Now())
+	connected, interruptions := r.Link()
+	if !r.Beats.hears(connected, interruptions, r.Now()) {
 		return reconcile.After(Grace)
 	}
 	h, wait := r.Beats.heard(node, r.Now())
@@ -65,6 +66,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key reconcile.Key) error {
 		if err := r.putCondition(ctx, node, p.condition); err != nil {
 			return fmt.Errorf("node %s: %w", key.Name, err)
 		}
+		return r.Reconcile(ctx, key) // the taints of the node as it now is
 	}
 	if p.retaint {
 		if err := r.putTaints(ctx, node, p.taints); err != nil {
@@ -100,28 +102,38 @@ func (r *Reconciler) putCondition(ctx context.Context, node *corev1.Node, c core
 	return r.View.Await(ctx, result.Max())
 }
 
-// putTaints asks the api, which moves the stamp of the node's pods in the same batch. It names no version: taints of others
-// that come meanwhile make the update a conflict of its own.
+// putTaints asks the api, which moves the stamp of the node's pods in the same batch. The update names the version that the
+// taints were planned for: what others do to the node meanwhile makes it a conflict. It returns when the view shows the update.
 func (r *Reconciler) putTaints(ctx context.Context, node *corev1.Node, taints []corev1.Taint) error {
-	current, ok := view.As[*corev1.Node](r.View.Object(state.RefOf(node)))
-	if !ok {
-		return nil
-	}
-	next := current.DeepCopy()
+	next := node.DeepCopy()
 	next.Spec.Taints = taints
 	body, err := json.Marshal(next)
 	if err != nil {
 		return err
 	}
-	_, err = r.API.Update(ctx, scheme.Nodes, wire.Any, client.Request{Objects: []json.RawMessage{body}}, metav1.UpdateOptions{})
-	return err
+	answer, err := r.API.Update(ctx, scheme.Nodes, wire.Any, client.Request{Objects: []json.RawMessage{body}}, metav1.UpdateOptions{})
+	if err != nil {
+		return err
+	}
+	var updated metav1.PartialObjectMetadata
+	for _, object := range answer.Objects {
+		if err := json.Unmarshal(object, &updated); err != nil {
+			return fmt.Errorf("read answer to update: %w", err)
+		}
+	}
+	revision, err := state.ParseRevision(updated.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	return r.View.Await(ctx, revision)
 }
 
 // Beats keeps the last sign of life of every node. Safe for concurrent use.
 type Beats struct {
-	mu    sync.Mutex
-	since time.Time // the clock of silence runs from here at the earliest
-	last  map[string]beat
+	mu            sync.Mutex
+	since         time.Time // the clock of silence runs from here at the earliest
+	interruptions uint64    // of our own hearing, as far as they are known
+	last          map[string]beat
 }
 
 type beat struct {
@@ -139,8 +151,16 @@ func (b *Beats) Lead(now time.Time) {
 	b.since = now
 }
 
-// deaf stops the clock of silence: this process cannot hear.
-func (b *Beats) deaf(now time.Time) { b.Lead(now) }
+// hears reports whether this process can hear. The clock of silence starts anew while it cannot, and when it could not for some
+// time since it was asked last.
+func (b *Beats) hears(connected bool, interruptions uint64, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !connected || interruptions != b.interruptions {
+		b.since, b.interruptions = now, interruptions
+	}
+	return connected
+}
 
 // Hear takes a heartbeat and reports whether it says something new.
 func (b *Beats) Hear(node string, h state.Heartbeat, now time.Time) (news bool) {
@@ -166,6 +186,9 @@ func (b *Beats) heard(node *corev1.Node, now time.Time) (heard, time.Duration) {
 		ok = false // a sign of life of a Node that is gone
 	}
 	from := b.since
+	if created := node.CreationTimestamp.Time; created.After(from) {
+		from = created // it could not be heard before it was there
+	}
 	if ok && last.at.After(from) {
 		from = last.at
 	}

@@ -27,9 +27,7 @@ func newReconciler(a *apitest.API) *Reconciler {
 	return &Reconciler{View: v, API: func(events.Meta) API { return a }}
 }
 
-func podKey(name string) reconcile.Key {
-	return reconcile.Key{Namespace: "default", Name: name}
-}
+var podKey = reconcile.Key{Namespace: "default", Name: "a"}
 
 func podRef(name string) state.ObjectRef {
 	return state.ObjectRef{Resource: scheme.Pods, Namespace: "default", Name: name}
@@ -61,7 +59,7 @@ func TestWhoIsRemoved(t *testing.T) {
 				a.Put(objtest.Node("n1").Obj())
 				a.Put(tt.pod.Obj())
 				r := newReconciler(a)
-				if err := r.Reconcile(t.Context(), podKey("a")); err != nil {
+				if err := r.Reconcile(t.Context(), podKey); err != nil {
 					t.Fatal(err)
 				}
 				if got := a.Object(podRef("a")) == nil; got != tt.want {
@@ -97,7 +95,7 @@ func TestNodeKeyStandsForItsPods(t *testing.T) {
 func TestPodThatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := apitest.New(t)
-		if err := newReconciler(a).Reconcile(t.Context(), podKey("a")); err != nil {
+		if err := newReconciler(a).Reconcile(t.Context(), podKey); err != nil {
 			t.Fatal(err)
 		}
 		wantAsked(t, a)
@@ -113,7 +111,7 @@ func TestNodeThatJoinedAMomentAgo(t *testing.T) {
 		release := a.Hold()
 		a.Put(objtest.Node("n1").Obj())
 		done := make(chan error)
-		go func() { done <- r.Reconcile(t.Context(), podKey("a")) }()
+		go func() { done <- r.Reconcile(t.Context(), podKey) }()
 		apitest.Elapse(time.Second)
 		wantAsked(t, a)
 		release()
@@ -141,7 +139,7 @@ func TestOldPlanRemovesNobodyElse(t *testing.T) {
 		if a.Object(podRef("a")) == nil {
 			t.Error("the pod that has taken the name was removed")
 		}
-		if err := r.Reconcile(t.Context(), podKey("a")); err != nil {
+		if err := r.Reconcile(t.Context(), podKey); err != nil {
 			t.Errorf("look again: %v", err)
 		}
 	})
@@ -157,7 +155,7 @@ func TestPodThatIsRemovedMeanwhile(t *testing.T) {
 			a.Remove(podRef("a"))
 			return apitest.OK
 		})
-		if err := r.Reconcile(t.Context(), podKey("a")); err != nil {
+		if err := r.Reconcile(t.Context(), podKey); err != nil {
 			t.Errorf("Reconcile = %v", err)
 		}
 		wantAsked(t, a, "delete pods/default/a")
