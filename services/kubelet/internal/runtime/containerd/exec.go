@@ -107,11 +107,14 @@ func (c *execution) run(ctx context.Context, spec *processSpec) (code int, err e
 		err = errors.Join(err, pipes.Close())
 	}()
 	streams := pipes.Config()
-	if _, err := c.r.tasks.Exec(ctx, &tasks.ExecProcessRequest{
+	// What the caller breaks off half-way would be started unseen and stay: it is started fully first, then killed.
+	starting, cancel := context.WithTimeout(lasting, cleanUpTime)
+	defer cancel()
+	if _, err := c.r.tasks.Exec(starting, &tasks.ExecProcessRequest{
 		ContainerID: c.container, ExecID: c.id, Terminal: streams.Terminal,
 		Stdin: streams.Stdin, Stdout: streams.Stdout, Stderr: streams.Stderr, Spec: encoded,
 	}); err != nil {
-		return 0, startError(ctx, "", err)
+		return 0, startError(starting, "", err)
 	}
 	defer func() { err = errors.Join(err, c.delete(lasting)) }()
 
@@ -125,8 +128,9 @@ func (c *execution) run(ctx context.Context, spec *processSpec) (code int, err e
 			}
 		}
 	}()
-	if _, err := c.r.tasks.Start(ctx, &tasks.StartRequest{ContainerID: c.container, ExecID: c.id}); err != nil {
-		return 0, startError(ctx, "", err)
+	if _, err := c.r.tasks.Start(starting, &tasks.StartRequest{ContainerID: c.container, ExecID: c.id}); err != nil {
+		c.kill(lasting)
+		return 0, startError(starting, "", err)
 	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
