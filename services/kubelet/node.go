@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -34,8 +35,8 @@ type identity struct {
 
 // report is what this node says about itself.
 func (c *Config) report(m *machine.Machine, name, runtimeVersion string) (state.NodeReport, corev1.ResourceList) {
-	override, _ := resources(c.Capacity) //nolint:errcheck // validated
-	reserved, _ := resources(c.Reserved) //nolint:errcheck // validated
+	override, _ := resources(c.Capacity) // validated
+	reserved, _ := resources(c.Reserved) // validated
 	capacity := m.Capacity(c.MaxPods, override)
 	allocatable := corev1.ResourceList{}
 	for resource, quantity := range capacity {
@@ -49,9 +50,7 @@ func (c *Config) report(m *machine.Machine, name, runtimeVersion string) (state.
 		corev1.LabelHostname: m.Hostname, corev1.LabelOSStable: m.OperatingName, corev1.LabelArchStable: m.Architecture,
 	}
 	labels[corev1.LabelHostname] = name
-	for key, value := range c.Labels {
-		labels[key] = value
-	}
+	maps.Copy(labels, c.Labels)
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	status := corev1.NodeStatus{
 		Capacity: capacity, Allocatable: allocatable,

@@ -9,7 +9,9 @@ import (
 	"millrace.dev/pkg/objtest"
 )
 
-func ports(p ...corev1.ContainerPort) corev1.Container { return corev1.Container{Name: "ports", Ports: p} }
+func ports(p ...corev1.ContainerPort) corev1.Container {
+	return corev1.Container{Name: "ports", Ports: p}
+}
 
 func TestCheck(t *testing.T) {
 	node := objtest.Node("n1").Allocatable("cpu", "2").Allocatable("memory", "1Gi").Allocatable("pods", "3").Obj().Status.Allocatable

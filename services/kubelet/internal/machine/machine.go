@@ -3,6 +3,7 @@ package machine
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -122,8 +123,6 @@ func (m *Machine) Capacity(pods int64, override corev1.ResourceList) corev1.Reso
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(m.StorageBytes, resource.BinarySI),
 		corev1.ResourcePods:             *resource.NewQuantity(pods, resource.DecimalSI),
 	}
-	for name, quantity := range override {
-		list[name] = quantity
-	}
+	maps.Copy(list, override)
 	return list
 }

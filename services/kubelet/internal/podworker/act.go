@@ -74,7 +74,7 @@ func (w *worker) setUp(ctx context.Context) {
 		}
 	}
 	w.seen.network = true
-	address, _ := w.address(pod)
+	address := w.address(pod)
 	text := ""
 	if address.IsValid() {
 		text = address.String()
@@ -99,7 +99,7 @@ func (w *worker) holdPod(ctx context.Context, reason string, err error) {
 	if w.seen.podHold != nil {
 		had = *w.seen.podHold
 	}
-	h := again(had, reason, "", w.node.Now(), setUpRetryFirst, setUpRetryMost)
+	h := had.again(reason, w.node.Now(), setUpRetryFirst, setUpRetryMost)
 	w.seen.podHold = &h
 	w.Notes.Warning(w.order.Pod, reason, "%v", err)
 }
@@ -178,8 +178,7 @@ func (w *worker) configure(ctx context.Context, a action, local runtime.Image) (
 	if err != nil {
 		return runtime.ContainerConfig{}, err
 	}
-	f := facts{hostIP: w.node.HostIP}
-	f.address, _ = w.address(w.order.Pod)
+	f := facts{hostIP: w.node.HostIP, address: w.address(w.order.Pod)}
 	env := &environment{pod: w.order.Pod, facts: f, node: w.node.Name, capacity: w.node.Allocatable, contents: have}
 	return w.makeContainer(w.order, a, local, env)
 }
@@ -257,8 +256,10 @@ func (w *worker) holdImage(ctx context.Context, c *corev1.Container, reason stri
 	}
 	w.Notes.Container(w.order.Pod, c.Name, corev1.EventTypeWarning, eventFailed, sentence(reason, c.Image, err))
 	w.Notes.Container(w.order.Pod, c.Name, corev1.EventTypeWarning, eventFailed, "Error: "+reason)
-	h := again(w.seen.holds[c.Name], reason, err.Error(), w.node.Now(), imageBackoffFirst, imageBackoffMost)
-	if reason == reasonErrImagePull && w.seen.holds[c.Name].delay > 0 {
+	had := w.seen.holds[c.Name]
+	h := had.again(reason, w.node.Now(), imageBackoffFirst, imageBackoffMost)
+	h.message = err.Error()
+	if reason == reasonErrImagePull && had.delay > 0 {
 		w.Notes.Container(w.order.Pod, c.Name, corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.Image))
 		h.reason = reasonImagePullBackOff
 		h.message = fmt.Sprintf("Back-off pulling image %q: %s: %s", c.Image, reasonErrImagePull, err)

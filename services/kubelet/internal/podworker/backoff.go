@@ -62,8 +62,8 @@ func nextBackoff(pod *corev1.Pod, previous *runtime.Container) time.Duration {
 	}
 }
 
-// again is a hold that follows an earlier one: twice as long, at most most.
-func again(had hold, reason, message string, now time.Time, first, most time.Duration) hold {
+// again is a hold that follows an earlier one: twice as long, from first to most.
+func (had hold) again(reason string, now time.Time, first, most time.Duration) hold {
 	delay := min(max(2*had.delay, first), most)
-	return hold{reason: reason, message: message, until: now.Add(delay), delay: delay}
+	return hold{reason: reason, until: now.Add(delay), delay: delay}
 }

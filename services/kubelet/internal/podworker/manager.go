@@ -20,7 +20,7 @@ type Manager struct {
 	workers map[state.Key]*slot
 	byUID   map[types.UID]*worker
 	wg      sync.WaitGroup
-	ctx     func() context.Context // of Run; nil before
+	launch  func(*worker) // starts a worker; nil until Run
 }
 
 // slot is the worker of one order key, and the order of another pod under the same key that waits for its end (P17).
@@ -41,7 +41,11 @@ func (m *Manager) Run(ctx context.Context) error {
 		return fmt.Errorf("look at what runs already: %w", err)
 	}
 	m.mu.Lock()
-	m.ctx = func() context.Context { return ctx }
+	m.launch = func(w *worker) {
+		if ctx.Err() == nil {
+			m.wg.Go(func() { w.run(ctx) })
+		}
+	}
 	for _, p := range there { // before anybody else is let in
 		if w := m.byUID[types.UID(p.UID)]; w != nil && !w.latest().Finished {
 			m.gate.occupy(w.latest().Pod)
@@ -54,17 +58,6 @@ func (m *Manager) Run(ctx context.Context) error {
 	<-ctx.Done()
 	m.wg.Wait()
 	return context.Cause(ctx)
-}
-
-// launch starts a worker's goroutine. Caller holds mu.
-func (m *Manager) launch(w *worker) {
-	if m.ctx == nil {
-		return // Run will
-	}
-	ctx := m.ctx()
-	if ctx.Err() == nil {
-		m.wg.Go(func() { w.run(ctx) })
-	}
 }
 
 // Apply adopts a revision of an order. The error says that it cannot be read; it is then as if it had not come.
@@ -101,7 +94,9 @@ func (m *Manager) begin(key state.Key, o *order) {
 	w.ended = func() { m.end(key, w) }
 	m.workers[key] = &slot{worker: w}
 	m.byUID[o.Pod.UID] = w
-	m.launch(w)
+	if m.launch != nil { // else Run will
+		m.launch(w)
+	}
 }
 
 // end is told by a worker that nothing is left of its pod.

@@ -114,6 +114,7 @@ func oomScore(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) int {
 		return guaranteed
 	case corev1.PodQOSBestEffort:
 		return bestEffort
+	case corev1.PodQOSBurstable:
 	}
 	if nodeMemory == 0 {
 		return bestEffort - 1

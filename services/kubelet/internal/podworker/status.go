@@ -166,10 +166,10 @@ func conditions(pod *corev1.Pod, seen *observed, s *corev1.PodStatus, initializi
 		}
 	}
 	reason, message := "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
-	switch {
-	case s.Phase == corev1.PodSucceeded:
+	switch s.Phase { //nolint:exhaustive // of a pod that has ended
+	case corev1.PodSucceeded:
 		ready, reason, message = false, "PodCompleted", ""
-	case s.Phase == corev1.PodFailed:
+	case corev1.PodFailed:
 		ready, reason, message = false, "PodFailed", ""
 	}
 	all := []corev1.PodCondition{

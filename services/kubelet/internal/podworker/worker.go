@@ -265,7 +265,7 @@ func (w *worker) report(a action) {
 		return
 	}
 	f := facts{hostIP: w.node.HostIP, started: w.began, now: w.node.Now()}
-	f.address, _ = w.address(pod)
+	f.address = w.address(pod)
 	s := makeStatus(w.order, &w.seen, f)
 	if w.reported != nil && s.PodIP == "" && podinfo.Finished(&corev1.Pod{Status: s}) {
 		s.PodIP, s.PodIPs = w.reported.PodIP, w.reported.PodIPs // given back, but it had it
@@ -313,12 +313,17 @@ func (w *worker) latest() *order {
 	return w.order
 }
 
-func (w *worker) address(pod *corev1.Pod) (netip.Addr, bool) {
-	if pod.Spec.HostNetwork {
-		a, err := netip.ParseAddr(w.node.HostIP)
-		return a, err == nil
+// address is the pod's IP; the zero address if it has none yet.
+func (w *worker) address(pod *corev1.Pod) netip.Addr {
+	if !pod.Spec.HostNetwork {
+		a, _ := w.Network.Address(string(pod.UID))
+		return a
 	}
-	return w.Network.Address(string(pod.UID))
+	a, err := netip.ParseAddr(w.node.HostIP)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
 }
 
 // conclude ends the worker if nobody waits for a report any more.
