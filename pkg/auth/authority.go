@@ -207,7 +207,7 @@ func (a *Authority) Mint(role Role, name string, ttl time.Duration) (Credential,
 	c := jwt.NewUserClaims(id)
 	c.Name, c.IssuerAccount = state.EncodeToken(name), account
 	c.UserPermissionLimits = jwt.UserPermissionLimits{} // a scoped key demands that the claims say nothing themselves
-	if ttl > 0 {
+	if ttl != 0 {
 		c.Expires = time.Now().Add(ttl).Unix()
 	}
 	token, err := c.Encode(signer)

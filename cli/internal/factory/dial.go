@@ -117,7 +117,7 @@ func unconnected(t *contextfile.Target, d *dialer, err error) error {
 		return failure.Sentence(err, "Unable to connect to the server %s of %s: %v\n%s", address, t.Named(), dialErr, remedy)
 	case strings.Contains(strings.ToLower(text), "authorization violation"):
 		return fmt.Errorf("authorization violation: the server %s refuses user %q of %s; its credential is not of this cluster, or revoked", t.Server, t.User, t.Named())
-	case strings.Contains(text, "authentication expired"):
+	case strings.Contains(strings.ToLower(text), "authentication expired"):
 		return fmt.Errorf("authorization violation: the credential of user %q of %s has expired on the server %s", t.User, t.Named(), t.Server)
 	default:
 		return failure.Sentence(err, "Unable to connect to the server %s of %s: %v\n%s", t.Server, t.Named(), err, remedy)

@@ -119,7 +119,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, credential := range map[string]string{"foreign": mint(t, stranger, "alice", 0), "expired": mint(t, a, "alice", time.Nanosecond)} {
+	for name, credential := range map[string]string{"foreign": mint(t, stranger, "alice", 0), "expired": mint(t, a, "alice", -time.Hour)} {
 		t.Run(name, func(t *testing.T) {
 			f, _ := newFactory(t, contextfile.Cluster{Server: server.ClientURL()}, contextfile.User{CredentialData: credential})
 			_, err := f.Client(t.Context())
