@@ -25,7 +25,7 @@ func (c *Cluster) Create(manifest string) []json.RawMessage {
 	c.t.Helper()
 	var all []json.RawMessage
 	for document := range strings.SplitSeq(manifest, "\n---\n") {
-		a, err := c.TryCreate(document)
+		a, err := c.TryCreate(c.t.Context(), document)
 		if err != nil {
 			c.t.Fatalf("create: %v\n%s", err, document)
 		}
@@ -35,8 +35,8 @@ func (c *Cluster) Create(manifest string) []json.RawMessage {
 }
 
 // TryCreate creates one document.
-func (c *Cluster) TryCreate(document string) (*client.Answer, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+func (c *Cluster) TryCreate(ctx context.Context, document string) (*client.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return c.Client.Create(ctx, "", "", client.Request{Manifest: document}, metav1.CreateOptions{})
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -47,7 +48,6 @@ type options struct {
 	noNode   bool
 	replicas map[string]int
 	services map[string]map[string]any
-	images   []string
 }
 
 // Option changes how a cluster is made.
@@ -71,6 +71,7 @@ func Set(service, setting string, value any) Option {
 	}
 }
 
+// Where the parts of a cluster listen, inside its namespace, and how long to wait for one.
 const (
 	NATSAddress     = "127.0.0.1:4222"
 	RegistryAddress = "127.0.0.1:5000"
@@ -316,6 +317,7 @@ func (c *Cluster) Signal(name string, s syscall.Signal) {
 
 // For is the cluster as a test within the test sees it: what fails, fails that one.
 func (c *Cluster) For(t testing.TB) *Cluster {
+	t.Helper()
 	inner := *c
 	inner.t = t
 	return &inner
@@ -348,8 +350,44 @@ func (c *Cluster) Kill(name string) {
 
 // ready asks a part whether it works.
 func (c *Cluster) ready(name string) bool {
-	out, err := exec.CommandContext(c.t.Context(), "curl", "-sf", "--max-time", "1", "--unix-socket", filepath.Join(c.run, name+".sock"), "http://unix/readyz").Output()
-	return err == nil && strings.TrimSpace(string(out)) == "ok"
+	body, err := c.health(name, "/readyz")
+	return err == nil && strings.TrimSpace(body) == "ok"
+}
+
+// Metrics is what a process tells of itself, in the text format of Prometheus.
+func (c *Cluster) Metrics(name string) string {
+	c.t.Helper()
+	body, err := c.health(name, "/metrics")
+	if err != nil {
+		c.t.Fatalf("metrics of %s: %v", name, err)
+	}
+	return body
+}
+
+// health asks a process over the socket of its health.
+func (c *Cluster) health(name, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(c.run, name+".sock"))
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://unix"+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", response.Status, body)
+	}
+	return string(body), err
 }
 
 // Until waits for a state of which no event tells, such as that of a process.

@@ -152,7 +152,7 @@ func (c *Cluster) SystemCalls(d time.Duration, pids map[string]int) map[string]f
 			defer cancel()
 			file := filepath.Join(c.dir, name+".strace")
 			cmd := exec.CommandContext(ctx, "timeout", "--signal=INT", fmt.Sprint(d.Seconds()), "strace", "-f", "-c", "-o", file, "-p", strconv.Itoa(pid))
-			out, _ := cmd.CombinedOutput() //nolint:errcheck // timeout ends it; the file tells
+			out, _ := cmd.CombinedOutput() // timeout ends it; the file tells
 			calls, err := total(file)
 			if err != nil {
 				c.t.Errorf("strace of %s: %v\n%s", name, err, out)

@@ -61,7 +61,7 @@ func TestS8_1_ValidationAndDefaults(t *testing.T) {
 			want: []string{`no matches for kind "Pot" in version "v1"`},
 		},
 	} {
-		_, err := c.TryCreate(tc.manifest)
+		_, err := c.TryCreate(t.Context(), tc.manifest)
 		if apierrors.ReasonForError(err) != tc.reason {
 			t.Errorf("%s: %v, want reason %s", tc.name, err, tc.reason)
 		}
@@ -108,7 +108,7 @@ func TestS8_1_Conflict(t *testing.T) {
 	if err := c.GetInto(t.Context(), mapRef("settings"), &now); err != nil || now.Data["key"] != "two" {
 		t.Errorf("after the conflict: %v %v, want two", now.Data, err)
 	}
-	if _, err := c.TryCreate(configMap("settings", "four")); !apierrors.IsAlreadyExists(err) || err.Error() != `configmaps "settings" already exists` {
+	if _, err := c.TryCreate(t.Context(), configMap("settings", "four")); !apierrors.IsAlreadyExists(err) || err.Error() != `configmaps "settings" already exists` {
 		t.Errorf("second create: %v", err)
 	}
 }
@@ -201,11 +201,12 @@ func TestS8_1_AnAPIProcessDies(t *testing.T) {
 	c := cluster.Processes(t, cluster.NoNode(), cluster.Replicas("api", 2))
 	var wg sync.WaitGroup
 	created := make([]int, 4)
-	stop, cancel := context.WithCancel(t.Context())
+	ctx := t.Context()
+	stop, cancel := context.WithCancel(ctx)
 	for worker := range created {
 		wg.Go(func() {
 			for i := 0; stop.Err() == nil; i++ {
-				if _, err := c.TryCreate(configMap(fmt.Sprintf("w%d-%d", worker, i), "x")); err != nil {
+				if _, err := c.TryCreate(ctx, configMap(fmt.Sprintf("w%d-%d", worker, i), "x")); err != nil {
 					t.Errorf("create: %v", err)
 					return
 				}

@@ -29,9 +29,8 @@ type row struct {
 	namespace string
 	wanted    cluster.PodCondition
 	// log is what the log of the container must hold, each a text of its own.
-	container string
-	log       []string
-	check     func(t *testing.T, c *cluster.Cluster, pod *corev1.Pod)
+	log   []string
+	check func(t *testing.T, c *cluster.Cluster, pod *corev1.Pod)
 }
 
 // runnable are the rows of RUNNABLE.tsv that are pods alone.
