@@ -79,8 +79,8 @@ func (c *Config) Validate() error {
 var known = map[string]bool{"api": true, "scheduler": true, "controller": true, "kubelet": true, "proxy": true}
 
 func (c *Config) hostPort() (host string, port int) {
-	host, text, _ := net.SplitHostPort(c.Listen) //nolint:errcheck // validated
-	port, _ = strconv.Atoi(text)                 //nolint:errcheck // validated
+	host, text, _ := net.SplitHostPort(c.Listen) // validated
+	port, _ = strconv.Atoi(text)                 // validated
 	return host, port
 }
 

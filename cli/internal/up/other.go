@@ -16,7 +16,9 @@ import (
 var errLinux = errors.New("a cluster runs on Linux only; from here, reach one that runs elsewhere through a context")
 
 // Start has a cluster run in the background.
-func Start(context.Context, *Config, []string, io.Writer) (already bool, err error) { return false, errLinux }
+func Start(context.Context, *Config, []string, io.Writer) (already bool, err error) {
+	return false, errLinux
+}
 
 // Supervise runs the cluster until ctx ends.
 func Supervise(context.Context, *Config) error { return errLinux }
