@@ -19,7 +19,7 @@ import (
 const (
 	// window is how many pieces of a stream may be on their way: a receiver that is slow holds the sender, not memory.
 	window = 64
-	// streamBeat is how often a sender that has nothing to say says so; the receiver answers every one.
+	// streamBeat is how often a sender shows that it is there; the receiver answers every one.
 	streamBeat = 10 * time.Second
 	// streamPatience is how long either side waits for a sign of the other.
 	streamPatience = 3 * streamBeat
@@ -99,7 +99,8 @@ func (s *Streams) Open(ctx context.Context, in *Incoming, identity string) (cont
 	return ctx, st
 }
 
-// keep sends a beat when there is nothing else to say and ends the stream when the receiver is silent for too long.
+// keep sends a beat now and then and ends the stream when the receiver is silent for too long. The beat goes out beyond the
+// window too: it is what makes the receiver say again how far it is, should its acknowledgements have been lost.
 func (st *Stream) keep(ctx context.Context) {
 	beat := time.NewTicker(streamBeat)
 	defer beat.Stop()
@@ -110,9 +111,7 @@ func (st *Stream) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-beat.C:
-			if st.room() {
-				st.send(nil, false) //nolint:errcheck // the connection is down: patience decides
-			}
+			st.send(nil, false) //nolint:errcheck // the connection is down: patience decides
 		case <-st.heard:
 			patience.Reset(streamPatience)
 		case <-patience.C:

@@ -39,6 +39,12 @@ func serve(t *testing.T, nc *nats.Conn, subject string, handle wire.Handler) {
 		cancel()
 		wg.Wait()
 	})
+	listening(t, nc)
+}
+
+// listening waits until the one subscription of nc is known to the server.
+func listening(t *testing.T, nc *nats.Conn) {
+	t.Helper()
 	for nc.NumSubscriptions() == 0 {
 		runtime.Gosched()
 	}
@@ -215,15 +221,17 @@ func TestSubjectsProperties(t *testing.T) {
 // streamer serves a stream of numbered pieces, and counts how far it came.
 func streamer(t *testing.T, s *natstest.Server, count int, end error) *atomic.Int64 {
 	t.Helper()
-	nc := s.Connect()
 	streams := wire.NewStreams("api-1.example")
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	acks := s.Connect()
 	var wg sync.WaitGroup
-	wg.Go(func() { streams.Serve(ctx, nc, "c") }) //nolint:errcheck // it ends with ctx
+	wg.Go(func() { streams.Serve(ctx, acks, "c") }) //nolint:errcheck // it ends with ctx
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
 	})
+	listening(t, acks)
+	nc := s.Connect()
 	sent := new(atomic.Int64)
 	serve(t, nc, "c.api.me.watch.pods.d", func(ctx context.Context, in *wire.Incoming) error {
 		ctx, stream := streams.Open(ctx, in, "me")
