@@ -96,13 +96,14 @@ func (i *Intake) join(ctx context.Context, name string, r *state.NodeReport) (*c
 		Spec:   corev1.NodeSpec{PodCIDR: cidr, PodCIDRs: []string{cidr}, Taints: []corev1.Taint{notReadyTaint(i)}},
 		Status: r.Status,
 	}
-	c, err := state.ObjectChange(node, i.View.Revision(state.ObjectKey(state.RefOf(node))))
+	c, err := state.ObjectChange(node, state.Absent(i.View, state.ObjectKey(state.RefOf(node))))
 	if err != nil {
 		return nil, err
 	}
 	c.Report = state.FormatReport(r.Report)
-	key := state.StampKey(state.StampNode, name)
-	b := events.NodeJoined.Batch(i.meta(name), state.Stamp{Kind: state.StampNode, ID: name, Revision: i.View.Revision(key)})
+	stamp := state.Stamp{Kind: state.StampNode, ID: name}
+	stamp.Revision = state.Absent(i.View, stamp.Key())
+	b := events.NodeJoined.Batch(i.meta(name), stamp)
 	b.Queue = events.QueueReports
 	b.Add(c)
 	b.AddAs(events.ClaimTaken.Info(), claim)

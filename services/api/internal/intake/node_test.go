@@ -3,6 +3,7 @@ package intake_test
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,6 +83,39 @@ func TestP18_MachineJoins(t *testing.T) {
 
 func nodeKey(name string) state.Key {
 	return state.ObjectKey(state.ObjectRef{Resource: scheme.Nodes, Name: name})
+}
+
+// Nodes that join at once, at different replicas, get ranges of their own, and one machine that is heard twice makes one Node (P1).
+func TestP1_NodesThatJoinAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		replicas := []*api{a, a.second()}
+		const nodes = 200
+		uids := [2 * nodes]types.UID{}
+		var wg sync.WaitGroup
+		for i := range 2 * nodes {
+			wg.Go(func() {
+				answer := replicas[i%2].do(nodeSubject(fmt.Sprint("new", i/2)), about(1, 1))
+				uids[i] = apitest.JSON[state.NodeAnswer](t, answer).Node.UID
+			})
+			if i%4 == 3 {
+				wg.Wait()
+			}
+		}
+		wg.Wait()
+		a.Fresh(t)
+		ranges := map[string]string{}
+		for i := range nodes {
+			name := fmt.Sprint("new", i)
+			cidr := a.Node(name).Spec.PodCIDR
+			if other, taken := ranges[cidr]; taken {
+				t.Errorf("%s and %s have the range %s", name, other, cidr)
+			}
+			ranges[cidr] = name
+			if uids[2*i] != uids[2*i+1] || uids[2*i] != a.Node(name).UID {
+				t.Errorf("%s joined as %s and as %s, and is %s", name, uids[2*i], uids[2*i+1], a.Node(name).UID)
+			}
+		}
+	})
 }
 
 // A range is not given out again while pods of its last node may still be on their way out (P2).
