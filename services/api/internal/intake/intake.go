@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -110,11 +109,8 @@ func (i *Intake) try(ctx context.Context, node string, number state.Report, r *s
 	if taken := state.ParseReport(record.Report); !taken.Before(number) {
 		return state.Accepted, nil // a newer one has been taken, or this one
 	}
-	next := reported(pod, r, i.Now())
-	if !r.Stopped && equality.Semantic.DeepEqual(pod.Status, next.Status) {
-		return state.Accepted, nil // a kubelet that started again says what is known
-	}
-	changes, err := state.PodStatusChange(i.View, pod, next)
+	// Written even if the status is known: without its number, a report from before it that comes later would be taken.
+	changes, err := state.PodStatusChange(i.View, pod, reported(pod, r, i.Now()))
 	if err != nil {
 		return state.Retry, err
 	}

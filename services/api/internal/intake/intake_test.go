@@ -3,6 +3,7 @@ package intake_test
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 
 	"millrace.dev/pkg/events"
 	"millrace.dev/pkg/objtest"
@@ -52,6 +54,9 @@ func (a *api) second() *api {
 	a.t.Helper()
 	return serve(a.t, a.Replica(a.t, "api-2", view.Config{}))
 }
+
+// inside is a test inside a bubble as rapid takes it, which would ask a *testing.T for its deadline outside.
+type inside struct{ testing.TB }
 
 func (a *api) do(subject string, body any) apitest.Answer {
 	return apitest.Do(a.t.Context(), a.intake.Handle, apitest.Call{Subject: subject, Body: body})
@@ -209,6 +214,60 @@ func TestP17_OlderReportIsDropped(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The number of a report counts even if its status was there already: what was sent before it may still be on its way.
+func TestP17_LateReportBehindOneThatChangedNothing(t *testing.T) {
+	for name, start := range map[string]uint64{"of one start": 1, "of a start before": 2} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *api) {
+				pod := objtest.Pod("web").Node("n1").Obj()
+				a.Put(t, pod)
+				a.wantOutcomes(a.send("n1", 1, of(pod, 1, "ready")), state.Accepted)
+				a.wantOutcomes(a.send("n1", start, of(pod, 3, "ready")), state.Accepted)
+				a.wantOutcomes(a.send("n1", 1, of(pod, 2, "not ready")), state.Accepted) // late
+				a.wantMessage("web", "ready")
+			})
+		})
+	}
+}
+
+// However reports are delayed, doubled and mixed on their way to two replicas, the newest is what stays.
+func TestP17_NewestReportStays(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		replicas := []*api{a, a.second()}
+		pods := 0
+		rapid.Check(inside{t}, func(r *rapid.T) {
+			pods++
+			pod := objtest.Pod(fmt.Sprint("web", pods)).Node("n1").Obj()
+			a.Put(t, pod)
+			replicas[1].Fresh(t)
+			type sent struct{ start, counter uint64 }
+			number := rapid.Custom(func(r *rapid.T) sent {
+				return sent{rapid.Uint64Range(1, 3).Draw(r, "start"), rapid.Uint64Range(1, 4).Draw(r, "counter")}
+			})
+			// A status depends on the number alone, and different numbers may have equal ones.
+			message := func(s sent) string { return fmt.Sprint("status ", (s.start+s.counter)%3) }
+			newest := sent{}
+			for range rapid.IntRange(1, 4).Draw(r, "rounds") {
+				var wg sync.WaitGroup
+				for i, s := range rapid.SliceOfN(number, 1, 4).Draw(r, "reports") {
+					if s.start > newest.start || s.start == newest.start && s.counter > newest.counter {
+						newest = s
+					}
+					wg.Go(func() {
+						a.wantOutcomes(replicas[i%2].send("n1", s.start, of(pod, s.counter, message(s))), state.Accepted)
+					})
+				}
+				wg.Wait()
+			}
+			a.Fresh(t)
+			got := a.Pod(pod.Name).Status.Message
+			if want := message(newest); got != want {
+				r.Fatalf("the newest report is %v: %q, but the status is %q", newest, want, got)
+			}
+		})
+	})
 }
 
 // A report about a pod that is not the node's to run is answered as gone and changes nothing: the kubelet removes what it has.
