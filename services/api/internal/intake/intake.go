@@ -131,14 +131,18 @@ func (i *Intake) try(ctx context.Context, node string, number state.Report, r *s
 }
 
 // reported is the pod with the status that its node reports. What others say of a pod stays: whether it was scheduled, and
-// conditions that are not the kubelet's. A pod that is to be deleted and of which nothing runs has finished.
+// conditions that are not the kubelet's. A pod that is to be deleted and of which nothing runs has finished; what has finished
+// stays so.
 func reported(pod *corev1.Pod, r *state.PodReport, now time.Time) *corev1.Pod {
 	next := *pod
 	next.Status = r.Status
 	next.Status.NominatedNodeName = ""
 	next.Status.QOSClass = pod.Status.QOSClass
 	next.Status.Conditions = mergeConditions(pod.Status.Conditions, r.Status.Conditions, now)
-	if pod.DeletionTimestamp != nil && r.Stopped && !podinfo.Finished(&next) {
+	switch {
+	case podinfo.Finished(pod):
+		next.Status.Phase = pod.Status.Phase // its order says finished: somebody may have counted it (P16)
+	case pod.DeletionTimestamp != nil && r.Stopped && !podinfo.Finished(&next):
 		next.Status.Phase = corev1.PodFailed
 	}
 	return &next

@@ -459,6 +459,28 @@ func keysOf(messages []events.Message) (keys []state.Key) {
 	return keys
 }
 
+// What has ended for good does not come back to life, whatever its node had sent meanwhile (P16): somebody may have counted it.
+func TestP16_FinishedPodStaysFinished(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		pod := objtest.Pod("web").Node("n1").Obj()
+		a.Put(t, pod)
+		a.change("web", func(p *corev1.Pod) { p.Status.Phase, p.Status.Reason = corev1.PodFailed, "Evicted" }) // by somebody else
+		a.wantOutcomes(a.send("n1", 1, of(pod, 1, "running")), state.Accepted)
+		a.wantMessage("web", "running") // its containers are as reported
+		if got := a.Pod("web").Status.Phase; got != corev1.PodFailed {
+			t.Errorf("phase %s, want it Failed", got)
+		}
+		if order := a.Order(t, "n1", "web"); order == nil || !order.Finished {
+			t.Errorf("order %+v, want it finished", order)
+		}
+		a.wantOutcomes(a.send("n1", 1, ended(pod, 2, corev1.PodSucceeded)), state.Accepted)
+		a.Fresh(t)
+		if got := a.Pod("web").Status.Phase; got != corev1.PodFailed {
+			t.Errorf("phase %s after its containers ended well, want it Failed", got)
+		}
+	})
+}
+
 // A pod that is being deleted goes with the report that nothing of it runs, and its order with it (P22).
 func TestP22_LastReportRemovesPodAndOrder(t *testing.T) {
 	for _, phase := range []corev1.PodPhase{corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed} {
