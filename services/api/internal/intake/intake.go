@@ -148,7 +148,7 @@ func reported(pod *corev1.Pod, r *state.PodReport, now time.Time) *corev1.Pod {
 	return &next
 }
 
-// kubeletConditions are those that the node answers for.
+// kubeletConditions are those that the node answers for. DisruptionTarget is others' too: it stays until the node says it.
 var kubeletConditions = map[corev1.PodConditionType]bool{
 	corev1.PodInitialized: true, corev1.ContainersReady: true, corev1.PodReady: true, corev1.PodReadyToStartContainers: true,
 	corev1.DisruptionTarget: true, corev1.PodResizePending: true, corev1.PodResizeInProgress: true,
@@ -168,7 +168,7 @@ func mergeConditions(had, reported []corev1.PodCondition, now time.Time) []corev
 		merged = append(merged, c)
 	}
 	for _, c := range had {
-		if !kubeletConditions[c.Type] {
+		if !kubeletConditions[c.Type] || c.Type == corev1.DisruptionTarget && podinfo.Condition(reported, c.Type) == nil {
 			merged = append(merged, c)
 		}
 	}

@@ -184,6 +184,32 @@ func TestTransitionTimeIsThatOfTheChange(t *testing.T) {
 	})
 }
 
+// A condition that several may set is the node's only while the node says it.
+func TestSharedConditionStays(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		pod := objtest.Pod("web").Node("n1").Obj()
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI"}}
+		a.Put(t, pod)
+		reasons := func() (reasons []string) {
+			a.Fresh(t)
+			for _, c := range a.Pod("web").Status.Conditions {
+				reasons = append(reasons, c.Reason)
+			}
+			return reasons
+		}
+		a.wantOutcomes(a.send("n1", 1, of(pod, 1, "")), state.Accepted)
+		if diff := cmp.Diff([]string{"EvictionByEvictionAPI"}, reasons()); diff != "" {
+			t.Errorf("after a report without it (-want +got):\n%s", diff)
+		}
+		r := of(pod, 2, "")
+		r.Status.Conditions = []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "TerminationByKubelet"}}
+		a.wantOutcomes(a.send("n1", 1, r), state.Accepted)
+		if diff := cmp.Diff([]string{"TerminationByKubelet"}, reasons()); diff != "" {
+			t.Errorf("after a report with it (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // A report that is older than the one that was taken, or that one again, changes nothing; the node need not send it again.
 func TestP17_OlderReportIsDropped(t *testing.T) {
 	tests := []struct {
