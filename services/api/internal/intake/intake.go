@@ -52,7 +52,7 @@ func (i *Intake) Handle(ctx context.Context, in *wire.Incoming) error {
 	if err := json.Unmarshal(in.Body, &reports); err != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("report: %v", err))
 	}
-	if err := i.checkNode(node, &reports); err != nil {
+	if err := i.checkNode(ctx, node, &reports); err != nil {
 		return err
 	}
 	outcomes := make([]state.Outcome, len(reports.Pods))
@@ -64,13 +64,25 @@ func (i *Intake) Handle(ctx context.Context, in *wire.Incoming) error {
 	return in.AnswerJSON(state.PodOutcomes{Outcomes: outcomes})
 }
 
-// checkNode refuses a kubelet whose Node is gone or is another's.
-func (i *Intake) checkNode(name string, reports *state.PodReports) error {
-	node, ok := view.As[*corev1.Node](i.View.Object(state.ObjectRef{Resource: scheme.Nodes, Name: name}))
+// checkNode refuses a kubelet whose Node is gone or is another's, unless this replica has only not heard of it yet.
+func (i *Intake) checkNode(ctx context.Context, name string, reports *state.PodReports) error {
+	err := i.knownNode(name, reports)
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	if err := i.View.Fresh(ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return i.knownNode(name, reports)
+}
+
+func (i *Intake) knownNode(name string, reports *state.PodReports) error {
+	record := i.View.Object(state.ObjectRef{Resource: scheme.Nodes, Name: name})
+	node, ok := view.As[*corev1.Node](record)
 	if !ok || node.UID != reports.UID {
 		return apierrors.NewNotFound(nodeResource, name)
 	}
-	if taken := state.ParseReport(i.View.Report(state.ObjectKey(state.RefOf(node)))); reports.Start < taken.Start {
+	if reports.Start < state.ParseReport(record.Report).Start {
 		return errSuperseded(name)
 	}
 	return nil

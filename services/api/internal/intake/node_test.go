@@ -304,6 +304,18 @@ func TestP18_KubeletWhoseNodeIsGoneIsRefused(t *testing.T) {
 	})
 }
 
+// A node that has just joined at one replica is not unknown to another.
+func TestP18_ReplicaThatIsBehindRefusesNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		release := a.Store.Hold()
+		if _, err := a.Writer.Put(t.Context(), a.Batch(t, objtest.Node("n3").Obj())); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, release)
+		a.wantOutcomes(a.send("n3", 1, of(objtest.Pod("web").Obj(), 1, "")), state.Gone)
+	})
+}
+
 // A node's report that meets another write keeps it.
 func TestReportOfANodeMeetsAnotherWrite(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *api) {
