@@ -175,7 +175,7 @@ type CIDRs struct {
 // claim chooses the lowest range that is free, and the change that takes it. A range whose tombstone is still there is not
 // taken: pods of its last node may still be on their way out (P2).
 func (c CIDRs) claim(v *view.View, node string) (string, state.Change, error) {
-	for prefix := netip.PrefixFrom(c.Cluster.Addr(), c.Bits); c.Cluster.Contains(prefix.Addr()); prefix = nextPrefix(prefix) {
+	for prefix := netip.PrefixFrom(c.Cluster.Masked().Addr(), c.Bits); c.Cluster.Contains(prefix.Addr()); prefix = nextPrefix(prefix) {
 		key := state.ClaimKey(state.ClaimPodCIDR, prefix.String())
 		if v.Revision(key) != 0 {
 			continue

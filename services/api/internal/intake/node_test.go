@@ -163,6 +163,7 @@ func TestRangesOfACluster(t *testing.T) {
 		{"one for all", "10.1.2.0/24", 24, []string{"10.1.2.0/24"}},
 		{"across an octet", "10.1.254.0/23", 24, []string{"10.1.254.0/24", "10.1.255.0/24"}},
 		{"the smallest", "10.1.2.8/29", 30, []string{"10.1.2.8/30", "10.1.2.12/30"}},
+		{"written as an address inside", "10.1.2.77/23", 24, []string{"10.1.2.0/24", "10.1.3.0/24"}},
 		{"at the end of all addresses", "255.255.255.0/24", 25, []string{"255.255.255.0/25", "255.255.255.128/25"}},
 	}
 	for _, tt := range tests {
