@@ -87,6 +87,41 @@ func TestS5_2_RestartPolicy(t *testing.T) {
 	}
 }
 
+// A sidecar that ends comes back beside containers that run on; it is stopped when they have ended, and the pod has finished then.
+func TestSidecarLivesAsLongAsThePod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.behave(func(c runtime.ContainerConfig) fake.Program {
+			switch {
+			case c.Name == "c":
+				return exits(time.Minute, 0)
+			case c.Attempt < 2:
+				return exits(time.Second, 1)
+			default:
+				return serves(5 * time.Second)
+			}
+		})
+		pod := r.run(objtest.Pod("job").RestartPolicy(corev1.RestartPolicyNever).Init(sidecar("s")))
+		r.pass(3 * time.Second) // it has failed twice and is in back-off
+		if s := r.status(pod); s.Phase != corev1.PodRunning || s.Conditions[1].Status != corev1.ConditionTrue {
+			t.Errorf("phase %s, %+v while the sidecar is away; want Running and Initialized", s.Phase, s.Conditions[1])
+		}
+		r.pass(time.Minute - 3*time.Second)
+		if s := r.status(pod); s.Phase != corev1.PodRunning {
+			t.Errorf("phase %s while the sidecar is being stopped, want Running", s.Phase)
+		}
+		r.pass(5 * time.Second)
+		s := r.status(pod)
+		if c := s.InitContainerStatuses[0]; s.Phase != corev1.PodSucceeded || c.State.Terminated == nil {
+			t.Errorf("phase %s, sidecar %+v; want Succeeded and terminated", s.Phase, c)
+		}
+		want := []started{{"s", 0, 0}, {"c", 0, 0}, {"s", 1, time.Second}, {"s", 2, 12 * time.Second}}
+		if diff := cmp.Diff(want, r.begun()); diff != "" {
+			t.Errorf("starts (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestDeletionIsGraceful(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -43,18 +43,17 @@ func makeStatus(o *order, seen *observed, f facts) corev1.PodStatus {
 		s.PodIP = f.address.String()
 		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
 	}
-	initializing := false
+	initializing := !initialized(pod, seen)
+	l := &look{pod: pod, seen: seen, now: f.now, over: pod.DeletionTimestamp != nil || o.Finished || ended(pod, seen)}
 	for i := range pod.Spec.InitContainers {
-		c := &pod.Spec.InitContainers[i]
-		s.InitContainerStatuses = append(s.InitContainerStatuses, containerStatus(pod, c, seen, reasonPodInitializing, f.now))
-		initializing = initializing || !initDone(c, seen.latest(c.Name))
+		s.InitContainerStatuses = append(s.InitContainerStatuses, l.container(&pod.Spec.InitContainers[i], reasonPodInitializing))
 	}
 	waiting := reasonContainerCreating
 	if initializing {
 		waiting = reasonPodInitializing
 	}
 	for i := range pod.Spec.Containers {
-		s.ContainerStatuses = append(s.ContainerStatuses, containerStatus(pod, &pod.Spec.Containers[i], seen, waiting, f.now))
+		s.ContainerStatuses = append(s.ContainerStatuses, l.container(&pod.Spec.Containers[i], waiting))
 	}
 	s.Phase = phase(pod, seen, initializing)
 	if seen.podHold != nil {
@@ -64,11 +63,20 @@ func makeStatus(o *order, seen *observed, f facts) corev1.PodStatus {
 	return s
 }
 
-// containerStatus is the status of one container: its newest run, and the one before if the newest is not the first.
-func containerStatus(pod *corev1.Pod, c *corev1.Container, seen *observed, waiting string, now time.Time) corev1.ContainerStatus {
+// look is what the status of every container of a pod is made from.
+type look struct {
+	pod  *corev1.Pod
+	seen *observed
+	now  time.Time
+	over bool // nothing of the pod is started any more
+}
+
+// container is the status of one container: its newest run, and the one before if the newest is not the first. waiting is why
+// it does not run if nothing else is known.
+func (l *look) container(c *corev1.Container, waiting string) corev1.ContainerStatus {
 	s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, Started: new(false)}
-	runs := seen.containers[c.Name]
-	held, isHeld := seen.holds[c.Name]
+	runs := l.seen.containers[c.Name]
+	held, isHeld := l.seen.holds[c.Name]
 	if len(runs) == 0 {
 		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: waiting}
 		if isHeld {
@@ -94,15 +102,15 @@ func containerStatus(pod *corev1.Pod, c *corev1.Container, seen *observed, waiti
 		}
 	case runtime.StateExited:
 		s.State.Terminated = terminated(latest)
-		restarts := pod.DeletionTimestamp == nil && podinfo.Restarts(&pod.Spec, c, int32(latest.ExitCode))
+		restarts := !l.over && podinfo.Restarts(&l.pod.Spec, c, int32(latest.ExitCode))
 		switch delay := backoffAfter(latest); {
 		case isHeld && restarts:
 			s.LastTerminationState.Terminated = s.State.Terminated
 			s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: held.reason, Message: held.message}}
-		case restarts && now.Before(latest.FinishedAt.Add(delay)):
+		case restarts && l.now.Before(latest.FinishedAt.Add(delay)):
 			s.LastTerminationState.Terminated = s.State.Terminated
 			s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{
-				Reason: reasonCrashLoopBackOff, Message: crashLoopMessage(pod, c.Name, delay),
+				Reason: reasonCrashLoopBackOff, Message: crashLoopMessage(l.pod, c.Name, delay),
 			}}
 		}
 	}
@@ -126,7 +134,7 @@ func terminated(c *runtime.Container) *corev1.ContainerStateTerminated {
 
 // phase is how far the pod as a whole has come.
 func phase(pod *corev1.Pod, seen *observed, initializing bool) corev1.PodPhase {
-	if finished(pod, seen) {
+	if ended(pod, seen) && !seen.anyRunning() {
 		return endPhase(pod, seen)
 	}
 	if initializing {
@@ -154,7 +162,7 @@ func endPhase(pod *corev1.Pod, seen *observed) corev1.PodPhase {
 func conditions(pod *corev1.Pod, seen *observed, s *corev1.PodStatus, initializing bool) []corev1.PodCondition {
 	done := s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed
 	sandbox := condition(corev1.PodReadyToStartContainers, seen.sandbox && seen.network && seen.volumes && !done, "", "")
-	initialized := condition(corev1.PodInitialized, !initializing, "ContainersNotInitialized", notInitialized(s))
+	initialized := condition(corev1.PodInitialized, !initializing, "ContainersNotInitialized", notInitialized(pod, seen))
 	if s.Phase == corev1.PodSucceeded {
 		initialized.Reason = "PodCompleted"
 	}
@@ -183,11 +191,10 @@ func conditions(pod *corev1.Pod, seen *observed, s *corev1.PodStatus, initializi
 	return all
 }
 
-func notInitialized(s *corev1.PodStatus) string {
+func notInitialized(pod *corev1.Pod, seen *observed) string {
 	var names []string
-	for i := range s.InitContainerStatuses {
-		c := &s.InitContainerStatuses[i]
-		if c.State.Terminated == nil || c.State.Terminated.ExitCode != 0 {
+	for i := range pod.Spec.InitContainers {
+		if c := &pod.Spec.InitContainers[i]; !initDone(c, seen.latest(c.Name)) {
 			names = append(names, c.Name)
 		}
 	}

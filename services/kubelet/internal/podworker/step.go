@@ -109,9 +109,9 @@ func step(o *order, seen *observed, now time.Time) action {
 		return action{kind: doCleanUp}
 	case deleting:
 		return action{kind: doConclude}
-	case o.Finished && seen.anyRunning():
+	case (o.Finished || ended(pod, seen)) && seen.anyRunning(): // sidecars, mostly
 		return action{kind: doStop, grace: podinfo.GracePeriod(pod)}
-	case o.Finished, seen.rejected != nil, finished(pod, seen):
+	case o.Finished, seen.rejected != nil, ended(pod, seen):
 		return afterEnd(seen)
 	case seen.podHold != nil && now.Before(seen.podHold.until):
 		return action{kind: doNothing, until: seen.podHold.until}
@@ -130,14 +130,20 @@ func afterEnd(seen *observed) action {
 }
 
 // startNext starts what is due: init containers one after the other, then all containers; and waits for what is not due yet.
+// Once the pod is initialised its sidecars are containers like the others: none waits for another to come back.
 func startNext(pod *corev1.Pod, seen *observed, now time.Time) action {
 	wait := action{kind: doNothing}
+	up := initialized(pod, seen)
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		if initDone(c, seen.latest(c.Name)) {
+		if initDone(c, seen.latest(c.Name)) || up && !podinfo.IsSidecar(c) {
 			continue
 		}
-		return startOne(pod, c, seen, now).asInit()
+		a := startOne(pod, c, seen, now).asInit()
+		if !up || a.kind == doStart {
+			return a
+		}
+		wait = earlier(wait, a)
 	}
 	for i := range pod.Spec.Containers {
 		a := startOne(pod, &pod.Spec.Containers[i], seen, now)
@@ -152,6 +158,21 @@ func startNext(pod *corev1.Pod, seen *observed, now time.Time) action {
 func (a action) asInit() action {
 	a.init = true
 	return a
+}
+
+// initialized says that all init containers are done or were once: a container behind them has been made.
+func initialized(pod *corev1.Pod, seen *observed) bool {
+	for i := range pod.Spec.Containers {
+		if seen.latest(pod.Spec.Containers[i].Name) != nil {
+			return true
+		}
+	}
+	for i := range pod.Spec.InitContainers {
+		if c := &pod.Spec.InitContainers[i]; !initDone(c, seen.latest(c.Name)) {
+			return false
+		}
+	}
+	return true
 }
 
 // initDone says that the containers behind an init container may be started: it has ended well, or it is a sidecar that runs.
@@ -195,8 +216,9 @@ func earlier(a, b action) action {
 	return a
 }
 
-// finished says that every container has ended and none will be started again, or that an init container failed for good.
-func finished(pod *corev1.Pod, seen *observed) bool {
+// ended says that every container has ended and none will be started again, or that an init container failed for good. Sidecars
+// may run: the pod has finished once they are stopped.
+func ended(pod *corev1.Pod, seen *observed) bool {
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
 		latest := seen.latest(c.Name)

@@ -76,9 +76,9 @@ type did struct {
 }
 
 func didOf(a action) did {
-	d := did{Kind: a.kind, Init: a.init, Attempt: a.attempt, Grace: a.grace}
-	if a.container != nil {
-		d.Container = a.container.Name
+	d := did{Kind: a.kind, Attempt: a.attempt, Grace: a.grace}
+	if a.kind == doStart {
+		d.Container, d.Init = a.container.Name, a.init
 	}
 	if !a.until.IsZero() {
 		d.In = a.until.Sub(now)
@@ -130,7 +130,7 @@ func TestStep(t *testing.T) {
 		},
 
 		{name: "first init container", pod: inits(), seen: seen(), want: did{Kind: doStart, Container: "i1", Init: true}},
-		{name: "first init container runs", pod: inits(), seen: seen(running("i1", 0)), want: did{Kind: doNothing, Init: true}},
+		{name: "first init container runs", pod: inits(), seen: seen(running("i1", 0)), want: nothing},
 		{name: "second init container", pod: inits(), seen: seen(exited("i1", 0, 0, time.Hour, 0)), want: did{Kind: doStart, Container: "i2", Init: true}},
 		{
 			name: "after the init containers", pod: inits(), seen: seen(exited("i1", 0, 0, time.Hour, 0), exited("i2", 0, 0, time.Hour, 0)),
@@ -138,7 +138,7 @@ func TestStep(t *testing.T) {
 		},
 		{
 			name: "an init container failed", pod: inits(), seen: seen(exited("i1", 2, 1, time.Second, 20*time.Second)),
-			want: did{Kind: doNothing, Init: true, In: 19 * time.Second},
+			want: did{Kind: doNothing, In: 19 * time.Second},
 		},
 		{
 			name: "an init container failed and is due", pod: inits(), seen: seen(exited("i1", 2, 1, 20*time.Second, 20*time.Second)),
@@ -150,6 +150,27 @@ func TestStep(t *testing.T) {
 		{
 			name: "a sidecar ended", pod: pod().RestartPolicy(never).Init(sidecar("s")), seen: seen(exited("s", 0, 0, 0, 0), running("c", 0)),
 			want: did{Kind: doStart, Container: "s", Init: true, Attempt: 1},
+		},
+
+		{
+			name: "a sidecar and a container ended", pod: pod().Init(sidecar("s")), seen: seen(exited("s", 3, 1, 0, time.Minute), exited("c", 0, 1, 0, 0)),
+			want: did{Kind: doStart, Container: "c", Attempt: 1}, // it does not wait for the sidecar
+		},
+		{
+			name: "a sidecar is due before a container", pod: pod().Init(sidecar("s")),
+			seen: seen(exited("s", 3, 1, 0, 10*time.Second), exited("c", 2, 1, 0, 20*time.Second)), want: did{Kind: doNothing, In: 10 * time.Second},
+		},
+		{
+			name: "the containers have ended, a sidecar runs", pod: pod().RestartPolicy(never).Init(sidecar("s")), seen: seen(running("s", 0), exited("c", 0, 0, 0, 0)),
+			want: did{Kind: doStop, Grace: 30 * time.Second},
+		},
+		{
+			name: "the containers have ended, and the sidecar", pod: pod().RestartPolicy(never).Init(sidecar("s")), seen: seen(exited("s", 0, 0, 0, 0), exited("c", 0, 0, 0, 0)),
+			want: did{Kind: doDetach},
+		},
+		{
+			name: "an init container failed for good, a sidecar runs", pod: pod().RestartPolicy(never).Init(sidecar("s")).Init(container("i1")),
+			seen: seen(running("s", 0), exited("i1", 0, 1, 0, 0)), want: did{Kind: doStop, Grace: 30 * time.Second},
 		},
 
 		{name: "always, ended well", pod: pod().RestartPolicy(always), seen: seen(exited("c", 0, 0, 0, 0)), want: did{Kind: doStart, Container: "c", Attempt: 1}},
@@ -294,12 +315,12 @@ func checkStart(t *rapid.T, pod *corev1.Pod, s *observed, a action) {
 			t.Fatalf("start of attempt %d after %+v", a.attempt, latest)
 		}
 	}
-	if a.init {
+	if a.init || initialized(pod, s) {
 		return
 	}
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		if run := s.latest(c.Name); run == nil || !podinfo.IsSidecar(c) && (run.State != runtime.StateExited || run.ExitCode != 0) {
+		if !initDone(c, s.latest(c.Name)) {
 			t.Fatalf("start of %s before init container %s is done", a.container.Name, c.Name)
 		}
 	}
