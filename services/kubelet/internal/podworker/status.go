@@ -46,14 +46,14 @@ func makeStatus(o *order, seen *observed, f facts) corev1.PodStatus {
 	initializing := !initialized(pod, seen)
 	l := &look{pod: pod, seen: seen, now: f.now, over: pod.DeletionTimestamp != nil || o.Finished || ended(pod, seen)}
 	for i := range pod.Spec.InitContainers {
-		s.InitContainerStatuses = append(s.InitContainerStatuses, l.container(&pod.Spec.InitContainers[i], reasonPodInitializing))
+		s.InitContainerStatuses = append(s.InitContainerStatuses, l.initContainer(&pod.Spec.InitContainers[i]))
 	}
 	waiting := reasonContainerCreating
 	if initializing {
 		waiting = reasonPodInitializing
 	}
 	for i := range pod.Spec.Containers {
-		s.ContainerStatuses = append(s.ContainerStatuses, l.container(&pod.Spec.Containers[i], waiting))
+		s.ContainerStatuses = append(s.ContainerStatuses, l.container(&pod.Spec.Containers[i], waiting, false))
 	}
 	s.Phase = phase(pod, seen, initializing)
 	if seen.podHold != nil {
@@ -71,9 +71,17 @@ type look struct {
 	over bool // nothing of the pod is started any more
 }
 
+// initContainer is the status of an init container: it is ready when it has ended well, unless it is a sidecar.
+func (l *look) initContainer(c *corev1.Container) corev1.ContainerStatus {
+	done := initDone(c, l.seen.latest(c.Name))
+	s := l.container(c, reasonPodInitializing, done)
+	s.Ready = done
+	return s
+}
+
 // container is the status of one container: its newest run, and the one before if the newest is not the first. waiting is why
-// it does not run if nothing else is known.
-func (l *look) container(c *corev1.Container, waiting string) corev1.ContainerStatus {
+// it does not run if nothing else is known; done says that it need not run again.
+func (l *look) container(c *corev1.Container, waiting string, done bool) corev1.ContainerStatus {
 	s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, Started: new(false)}
 	runs := l.seen.containers[c.Name]
 	held, isHeld := l.seen.holds[c.Name]
@@ -102,7 +110,7 @@ func (l *look) container(c *corev1.Container, waiting string) corev1.ContainerSt
 		}
 	case runtime.StateExited:
 		s.State.Terminated = terminated(latest)
-		restarts := !l.over && podinfo.Restarts(&l.pod.Spec, c, int32(latest.ExitCode))
+		restarts := !l.over && !done && podinfo.Restarts(&l.pod.Spec, c, int32(latest.ExitCode))
 		switch delay := backoffAfter(latest); {
 		case isHeld && restarts:
 			s.LastTerminationState.Terminated = s.State.Terminated
