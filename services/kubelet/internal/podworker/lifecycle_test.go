@@ -1,6 +1,7 @@
 package podworker
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -202,6 +203,40 @@ func TestGraceEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A program that is ending hears TERM once: many take the second for impatience.
+func TestTermIsSentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		terms := 0
+		r.behave(func(runtime.ContainerConfig) fake.Program {
+			return func(ctx context.Context, p *fake.Process) int {
+				for {
+					select {
+					case <-p.Signals:
+						terms++
+					case <-ctx.Done():
+						return 137
+					}
+				}
+			}
+		})
+		pod := r.run(objtest.Pod("web"))
+		mark := marked(pod, time.Now(), 20*time.Second)
+		r.order(&state.Order{Pod: mark})
+		r.pass(drainBound)
+		r.order(&state.Order{Pod: mark, Released: true}) // a proxy was late
+		r.order(&state.Order{Pod: mark, Released: true, Config: map[string]uint64{"configmaps/cm": 7}})
+		r.pass(time.Second)
+		if len(r.running()) != 1 || terms != 1 {
+			t.Errorf("%d signals, %v run; want one, and that it runs on", terms, r.running())
+		}
+		r.pass(20*time.Second - drainBound - time.Second)
+		if got := r.running(); len(got) != 0 {
+			t.Errorf("%v run after the grace, want none", got)
+		}
+	})
 }
 
 // P23: clients are still sent to a pod until every proxy has heard.

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/pkg/clock"
 	"millrace.dev/pkg/note"
@@ -96,9 +97,19 @@ func (w *worker) tell(o *order) {
 	w.nudge()
 }
 
-// urgent says that an order must not wait for what is being done: the pod is to end, or to end sooner. Caller holds mu.
+// urgent says that an order must not wait for what is being done: the pod is to end, or to end sooner than it was. What is ending
+// already is not interrupted for anything else: its containers would get their signal twice. Caller holds mu.
 func (w *worker) urgent(o *order) bool {
-	return o.gone || o.Pod.DeletionTimestamp != nil || o.Finished
+	had := w.order
+	if o.gone || had.gone {
+		return o.gone != had.gone
+	}
+	return o.Finished && !had.Finished || sooner(o.Pod.DeletionTimestamp, had.Pod.DeletionTimestamp)
+}
+
+// sooner says that a deletion is due before the one that was known, if any was.
+func sooner(next, had *metav1.Time) bool {
+	return next != nil && (had == nil || next.Before(had))
 }
 
 // nudge has the worker look again.
@@ -181,7 +192,7 @@ func (w *worker) perform(ctx context.Context, a action) {
 	defer cancel()
 	w.mu.Lock()
 	w.current = cancel
-	if w.next != nil && a.kind != doStop && w.urgent(w.next) {
+	if w.next != nil && w.urgent(w.next) {
 		cancel()
 	}
 	w.mu.Unlock()

@@ -1,6 +1,7 @@
 package podworker
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,4 +93,33 @@ func TestBackOffOutlivesTheKubelet(t *testing.T) {
 			t.Errorf("starts (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// An order that comes between the look at a pod and the action is not passed over: here a shorter grace.
+func TestOrderBeforeTheActionCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pod := objtest.Pod("web").Obj()
+		w := newWorker(Deps{}, &order{Order: orderOf(marked(pod, time.Now(), time.Minute))}, nil)
+		w.take()
+		w.tell(&order{Order: orderOf(marked(pod, time.Now(), time.Second))})
+		called := false
+		w.node.Now = time.Now
+		w.Runtime = stopping{stop: func(ctx context.Context) { called = ctx.Err() == nil }}
+		w.seen.containers = map[string][]runtime.Container{"c": {running("c", 0)}}
+		w.perform(t.Context(), action{kind: doStop, grace: time.Minute})
+		if called {
+			t.Error("the long grace began although a shorter one was ordered")
+		}
+	})
+}
+
+// stopping is a runtime of which only Stop may be used.
+type stopping struct {
+	runtime.Runtime
+	stop func(ctx context.Context)
+}
+
+func (f stopping) Stop(ctx context.Context, _ string, _ time.Duration) (runtime.Container, error) {
+	f.stop(ctx)
+	return runtime.Container{}, ctx.Err()
 }
