@@ -91,7 +91,7 @@ func (m *Manager) Apply(e state.FeedEntry) error {
 func (m *Manager) begin(key state.Key, o *order) {
 	w := newWorker(m.deps, o, nil)
 	w.gate = m.gate
-	w.ended = func() { m.end(key, w) }
+	w.ended = func() bool { return m.end(key, w) }
 	m.workers[key] = &slot{worker: w}
 	m.byUID[o.Pod.UID] = w
 	if m.launch != nil { // else Run will
@@ -99,20 +99,21 @@ func (m *Manager) begin(key state.Key, o *order) {
 	}
 }
 
-// end is told by a worker that nothing is left of its pod.
-func (m *Manager) end(key state.Key, w *worker) {
+// end is told by a worker that nothing is left of its pod; false: it has been told of a newer order, and goes on.
+func (m *Manager) end(key state.Key, w *worker) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.workers[key]
-	if s == nil || s.worker != w {
-		return
+	if !w.over() {
+		return false
 	}
+	s := m.workers[key]
 	delete(m.workers, key)
 	delete(m.byUID, w.order.Pod.UID)
 	m.gate.release(w.order.Pod.UID)
 	if s.waits != nil {
 		m.begin(key, s.waits)
 	}
+	return true
 }
 
 func (m *Manager) remove(key state.Key) {

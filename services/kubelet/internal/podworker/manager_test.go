@@ -167,3 +167,38 @@ func TestNodeRefusesWhatDoesNotFit(t *testing.T) {
 		}
 	})
 }
+
+// The end of a worker and a new revision of its order may meet: the manager asks the worker while it is being told, so the worker
+// must hold no lock then, and the revision must not be lost.
+func TestOrderMeetsTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		pod := r.run(objtest.Pod("web"))
+		w := r.manager.byUID[pod.UID]
+		end, met := w.ended, false
+		w.ended = func() bool {
+			if !w.mu.TryLock() {
+				t.Error("the worker ends under its own lock, which the manager takes under its own")
+				return end()
+			}
+			w.mu.Unlock()
+			if !met {
+				met = true
+				r.tell(orderOf(pod))
+			}
+			return end()
+		}
+		reported := len(r.reports.of(pod.UID))
+		r.remove(pod)
+		r.pass(forcedGrace)
+		if got := r.reports.of(pod.UID)[reported:]; len(got) == 0 || got[len(got)-1].Status.Phase != corev1.PodRunning || got[len(got)-1].Stopped {
+			t.Errorf("reported %+v, want that it runs", got)
+		}
+		if len(r.manager.gate.inside) != 1 {
+			t.Error("the pod holds nothing of the node")
+		}
+		if got := r.running(); !met || len(got) != 1 || len(r.manager.UIDs()) != 1 {
+			t.Errorf("%v run, workers of %v; want the pod that is ordered again", got, r.manager.UIDs())
+		}
+	})
+}

@@ -62,7 +62,7 @@ type worker struct {
 	node    Node
 	volumes *volume.Volumes
 	gate    *gate
-	ended   func() // called once nothing is left of the pod
+	ended   func() bool // asked once nothing is left of the pod: false if a newer order came
 
 	mu      sync.Mutex
 	next    *order // told, not yet taken
@@ -79,7 +79,7 @@ type worker struct {
 	contents *contents
 }
 
-func newWorker(d Deps, first *order, ended func()) *worker {
+func newWorker(d Deps, first *order, ended func() bool) *worker {
 	return &worker{
 		Deps: d, node: d.Node, volumes: d.Volumes, ended: ended, next: first, wake: make(chan struct{}, 1),
 		seen: observed{holds: map[string]hold{}},
@@ -168,6 +168,9 @@ func (w *worker) take() {
 		return
 	}
 	w.order.told = firstTold(had, w.order)
+	if had.gone && !w.order.gone { // as if it came for the first time
+		w.knocked, w.reported, w.stopped = false, nil, false
+	}
 	if had.revision != w.order.revision {
 		w.contents = nil // it may name newer ones
 		for name, h := range w.seen.holds {
@@ -337,13 +340,15 @@ func (w *worker) address(pod *corev1.Pod) netip.Addr {
 	return a
 }
 
-// conclude ends the worker if nobody waits for a report any more.
+// conclude ends the worker if nobody waits for a report any more. The manager decides, which knows whether a newer order came: it
+// takes the worker's lock under its own, so that none is held here.
 func (w *worker) conclude() bool {
+	return w.order.gone && w.ended()
+}
+
+// over says that the worker was told of no order since it was told that there is none.
+func (w *worker) over() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.order.gone || w.next != nil {
-		return false
-	}
-	w.ended()
-	return true
+	return w.next == nil || w.next.gone
 }
