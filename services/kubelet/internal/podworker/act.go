@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -274,7 +275,7 @@ func sentence(reason, name string, err error) string {
 	return err.Error()
 }
 
-// stop stops all containers of the pod at once: the containers first, then sidecars.
+// stop stops all containers of the pod at once: the containers first, then sidecars. After a failure it waits a while.
 func (w *worker) stop(ctx context.Context, grace time.Duration) {
 	pod := w.order.Pod
 	if at := pod.DeletionTimestamp; at != nil && !w.order.gone {
@@ -292,17 +293,22 @@ func (w *worker) stop(ctx context.Context, grace time.Duration) {
 			}
 		}
 	}
+	var failed atomic.Bool
 	for _, list := range [][]runtime.Container{apps, others} {
 		var wg sync.WaitGroup
 		for _, c := range list {
 			w.Notes.Container(pod, c.Name, corev1.EventTypeNormal, "Killing", "Stopping container "+c.Name)
 			wg.Go(func() {
 				if _, err := w.Runtime.Stop(ctx, c.ID, grace); err != nil && ctx.Err() == nil {
+					failed.Store(true)
 					slog.WarnContext(ctx, "container was not stopped", "component", "podworker", "name", pod.Name, "container", c.Name, "err", err)
 				}
 			})
 		}
 		wg.Wait()
+	}
+	if failed.Load() {
+		clock.Pause(ctx, cleanUpRetry)
 	}
 }
 

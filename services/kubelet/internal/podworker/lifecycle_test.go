@@ -239,6 +239,54 @@ func TestTermIsSentOnce(t *testing.T) {
 	})
 }
 
+func TestStopIsTriedAgainWithoutHaste(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		failures := 0
+		r.refuse = func(c fake.Call) error {
+			if c.Op != fake.OpStop || failures == 100 {
+				return nil
+			}
+			failures++
+			return runtime.ErrUnavailable
+		}
+		pod := r.run(objtest.Pod("web"))
+		r.mark(pod, 0, true)
+		r.pass(cleanUpRetry)
+		if got := r.called(fake.OpStop); got != 2 {
+			t.Errorf("tried %d times in %v while the runtime is away, want twice", got, cleanUpRetry)
+		}
+		r.mark(pod, 0, true)
+		r.pass(100 * cleanUpRetry)
+		if last := r.last(pod); !last.Stopped {
+			t.Errorf("last report: %+v, want that it is stopped once the runtime is back", last)
+		}
+	})
+}
+
+// P16: what the control plane calls finished has ended, whatever is or is not found here: a node that lost its disk neither runs
+// the pod again nor says that it has not run.
+func TestP16_FinishedPodIsNotUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		lost := objtest.Pod("lost").RestartPolicy(corev1.RestartPolicyNever).Node("n1").Obj()
+		r.order(&state.Order{Pod: lost, Finished: true})
+		given := r.run(objtest.Pod("given"))
+		reported := len(r.reports.of(given.UID))
+		r.order(&state.Order{Pod: given, Finished: true}) // its node was given up, and came back
+		r.pass(time.Minute)
+		if got := r.begun(); len(got) != 1 || len(r.running()) != 0 {
+			t.Errorf("starts %v, %v run; want one start before, and nothing now", got, r.running())
+		}
+		if got := r.reports.of(lost.UID); len(got) != 0 {
+			t.Errorf("of a pod of which nothing is known was reported %+v", got)
+		}
+		if got := r.reports.of(given.UID)[reported:]; len(got) != 0 {
+			t.Errorf("of a pod that has finished was reported %+v", got)
+		}
+	})
+}
+
 // P23: clients are still sent to a pod until every proxy has heard.
 func TestP23_DrainBeforeStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
