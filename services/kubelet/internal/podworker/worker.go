@@ -302,8 +302,13 @@ func (w *worker) tellStopped() {
 	}
 }
 
+// send reports what was found. Of a pod that the control plane calls finished only its own end is worth telling: what is not found
+// here (the disk was lost), or was stopped on that word, must not make it unfinished (P16).
 func (w *worker) send() {
 	pod := w.order.Pod
+	if w.order.Finished && !podinfo.Finished(&corev1.Pod{Status: *w.reported}) {
+		return
+	}
 	w.Reporter.Report(state.PodReport{
 		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Order: w.order.revision, Status: *w.reported, Stopped: w.stopped,
 	}, w.forget)
