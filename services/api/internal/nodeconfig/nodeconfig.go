@@ -156,7 +156,7 @@ func (c *Config) add(answer *state.ConfigAnswer, ref state.ObjectRef) error {
 }
 
 // Heartbeat is a [wire.Handler] for hb.<node>: it says what the node should hold, and whether it may go on.
-func (c *Config) Heartbeat(_ context.Context, in *wire.Incoming) error {
+func (c *Config) Heartbeat(ctx context.Context, in *wire.Incoming) error {
 	_, name, err := wire.ParseNodeSubject(in.Subject)
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
@@ -165,16 +165,30 @@ func (c *Config) Heartbeat(_ context.Context, in *wire.Incoming) error {
 	if err := json.Unmarshal(in.Body, &h); err != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("heartbeat: %v", err))
 	}
+	refused := c.refusal(name, &h)
+	if refused != "" { // perhaps only this replica has not heard of the Node yet; a kubelet that is refused ends
+		if err := c.View.Fresh(ctx); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+		refused = c.refusal(name, &h)
+	}
 	b := c.Digests.beat(name)
-	b.Epoch = c.View.Revision(state.Epoch)
-	node, ok := view.As[*corev1.Node](c.View.Object(state.ObjectRef{Resource: scheme.Nodes, Name: name}))
+	b.Epoch, b.Refused = c.View.Revision(state.Epoch), refused
+	return in.AnswerJSON(b)
+}
+
+// refusal says why a kubelet may not go on under its name; "": it may.
+func (c *Config) refusal(name string, h *state.Heartbeat) string {
+	record := c.View.Object(state.ObjectRef{Resource: scheme.Nodes, Name: name})
+	node, ok := view.As[*corev1.Node](record)
 	switch {
 	case !ok || node.UID != h.UID:
-		b.Refused = "the node is gone"
-	case h.Start < state.ParseReport(c.View.Report(state.ObjectKey(state.RefOf(node)))).Start:
-		b.Refused = "another kubelet has started under this name"
+		return "the node is gone"
+	case h.Start < state.ParseReport(record.Report).Start:
+		return "another kubelet has started under this name"
+	default:
+		return ""
 	}
-	return in.AnswerJSON(b)
 }
 
 // Ack is a [wire.Handler] for ack.<node>, the sign of life of a proxy: it says which routes it should hold.

@@ -521,6 +521,20 @@ func TestP18_HeartbeatRefuses(t *testing.T) {
 	})
 }
 
+// A kubelet that is refused ends: a replica that has not heard of its Node yet catches up first.
+func TestP18_HeartbeatAtAReplicaThatIsBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		release := a.Store.Hold()
+		if _, err := a.Writer.Put(t.Context(), a.Batch(t, objtest.Node("n3").Obj())); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, release)
+		if got := a.heartbeat("n3", state.Heartbeat{UID: "uid-n3"}).Refused; got != "" {
+			t.Errorf("refused: %s", got)
+		}
+	})
+}
+
 func TestRequestsThatCannotBeRead(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *api) {
 		for what, handle := range map[string]wire.Handler{
