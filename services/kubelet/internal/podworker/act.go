@@ -174,7 +174,7 @@ func (w *worker) holdContainer(ctx context.Context, c *corev1.Container, reason 
 }
 
 // configure makes the configuration of a container, with the ConfigMaps and Secrets that it refers to.
-func (w *worker) configure(ctx context.Context, a action, local runtime.Image) (runtime.ContainerConfig, error) {
+func (w *worker) configure(ctx context.Context, a action, local localImage) (runtime.ContainerConfig, error) {
 	have, err := w.fetchContents(ctx)
 	if err != nil {
 		return runtime.ContainerConfig{}, err
@@ -205,18 +205,18 @@ func (w *worker) fetchContents(ctx context.Context) (*contents, error) {
 }
 
 // image finds or pulls the image of a container, as its policy says. An error has left a hold.
-func (w *worker) image(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (runtime.Image, error) {
+func (w *worker) image(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (localImage, error) {
 	name, err := image.Normalize(c.Image)
 	if err != nil {
 		w.holdImage(ctx, c, reasonInvalidImageName, fmt.Errorf("Failed to apply default image tag %q: %w", c.Image, err)) //nolint:staticcheck // Kubernetes' own sentence
-		return runtime.Image{}, err
+		return localImage{}, err
 	}
 	local, err := w.Images.Get(ctx, name)
 	present := err == nil
 	switch {
 	case err != nil && !errors.Is(err, image.ErrNotFound):
 		w.holdImage(ctx, c, reasonErrImagePull, err)
-		return runtime.Image{}, err
+		return localImage{}, err
 	case present && c.ImagePullPolicy != corev1.PullAlways:
 		w.Notes.Container(pod, c.Name, corev1.EventTypeNormal, eventPulled,
 			fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", c.Image))
@@ -224,25 +224,31 @@ func (w *worker) image(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	case !present && c.ImagePullPolicy == corev1.PullNever:
 		err = fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image) //nolint:staticcheck // Kubernetes' own sentence
 		w.holdImage(ctx, c, reasonErrImageNeverPull, err)
-		return runtime.Image{}, err
+		return localImage{}, err
 	}
 	return w.pull(ctx, pod, c, name)
 }
 
+// localImage is an image on this node.
+type localImage struct {
+	runtime.Image
+	user string // as whom it wants to run: a name or number, perhaps with a group; empty: root
+}
+
 // named is a local image under the name that the pod gave it.
-func named(i image.Image, name string) runtime.Image {
-	local := i.Local()
+func named(i image.Image, name string) localImage {
+	local := localImage{Image: i.Local(), user: i.Config.User}
 	local.Name = name
 	return local
 }
 
-func (w *worker) pull(ctx context.Context, pod *corev1.Pod, c *corev1.Container, name string) (runtime.Image, error) {
+func (w *worker) pull(ctx context.Context, pod *corev1.Pod, c *corev1.Container, name string) (localImage, error) {
 	w.Notes.Container(pod, c.Name, corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", c.Image))
 	began := w.node.Now()
 	pulled, err := w.Images.Pull(ctx, image.PullRequest{Name: name})
 	if err != nil {
 		w.holdImage(ctx, c, reasonErrImagePull, err)
-		return runtime.Image{}, err
+		return localImage{}, err
 	}
 	took := w.node.Now().Sub(began).Round(time.Millisecond)
 	w.Notes.Container(pod, c.Name, corev1.EventTypeNormal, eventPulled, fmt.Sprintf(

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -124,18 +125,18 @@ func oomScore(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) int {
 }
 
 // makeContainer is one run of a container as the runtime makes it.
-func (w *worker) makeContainer(o *order, a action, image runtime.Image, env *environment) (runtime.ContainerConfig, error) {
+func (w *worker) makeContainer(o *order, a action, image localImage, env *environment) (runtime.ContainerConfig, error) {
 	pod, c := o.Pod, a.container
 	pairs, values, err := env.make(c)
 	if err != nil {
 		return runtime.ContainerConfig{}, err
 	}
-	security, err := makeSecurity(pod, c)
+	security, err := makeSecurity(pod, c, image.user)
 	if err != nil {
 		return runtime.ContainerConfig{}, err
 	}
 	config := runtime.ContainerConfig{
-		PodUID: string(pod.UID), Name: c.Name, Attempt: a.attempt, Kind: runtime.KindApp, Image: image,
+		PodUID: string(pod.UID), Name: c.Name, Attempt: a.attempt, Kind: runtime.KindApp, Image: image.Image,
 		Command: expandAll(c.Command, values), Args: expandAll(c.Args, values), WorkingDir: c.WorkingDir,
 		Env: append(pairs, "HOSTNAME="+hostname(pod)), Resources: w.containerLimits(pod, c), Security: security,
 		TTY: c.TTY, Stdin: c.Stdin, StdinOnce: c.StdinOnce,
@@ -182,8 +183,8 @@ func (w *worker) mounts(pod *corev1.Pod, c *corev1.Container, values map[string]
 	return mounts, nil
 }
 
-// makeSecurity is as whom a container runs: what it says itself, else what its pod says.
-func makeSecurity(pod *corev1.Pod, c *corev1.Container) (runtime.Security, error) {
+// makeSecurity is as whom a container runs: what it says itself, else what its pod says, else what its image says.
+func makeSecurity(pod *corev1.Pod, c *corev1.Container, imageUser string) (runtime.Security, error) {
 	p, own := pod.Spec.SecurityContext, c.SecurityContext
 	if p == nil {
 		p = &corev1.PodSecurityContext{}
@@ -210,8 +211,10 @@ func makeSecurity(pod *corev1.Pod, c *corev1.Container) (runtime.Security, error
 			s.DropCapabilities = append(s.DropCapabilities, string(drop))
 		}
 	}
-	if root := firstOf(own.RunAsNonRoot, p.RunAsNonRoot); root != nil && *root && s.UID != nil && *s.UID == 0 {
-		return s, configErrorf("container's runAsUser breaks non-root policy (pod: %q, container: %s)", pod.Name+"_"+pod.Namespace+"("+string(pod.UID)+")", c.Name)
+	if nonRoot := firstOf(own.RunAsNonRoot, p.RunAsNonRoot); nonRoot != nil && *nonRoot {
+		if why := rootReason(s.UID, imageUser); why != "" {
+			return s, configErrorf("%s (pod: %q, container: %s)", why, pod.Name+"_"+pod.Namespace+"("+string(pod.UID)+")", c.Name)
+		}
 	}
 	profile := own.SeccompProfile
 	if profile == nil {
@@ -224,6 +227,24 @@ func makeSecurity(pod *corev1.Pod, c *corev1.Container) (runtime.Security, error
 		return s, fmt.Errorf("seccomp profile %s: this node has no profiles of its own", *profile.LocalhostProfile)
 	}
 	return s, nil
+}
+
+// rootReason says why a container may turn out to run as root; empty if it cannot. uid is the one that its pod names, if it does.
+func rootReason(uid *int64, imageUser string) string {
+	if uid != nil {
+		if *uid == 0 {
+			return "container's runAsUser breaks non-root policy"
+		}
+		return ""
+	}
+	user, _, _ := strings.Cut(imageUser, ":")
+	switch number, err := strconv.ParseInt(cmp.Or(user, "0"), 10, 64); {
+	case err != nil:
+		return fmt.Sprintf("container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root", user)
+	case number == 0:
+		return "container has runAsNonRoot and image will run as root"
+	}
+	return ""
 }
 
 func firstOf[T any](a, b *T) *T {
