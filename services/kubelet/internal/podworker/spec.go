@@ -138,7 +138,7 @@ func (w *worker) makeContainer(o *order, a action, image localImage, env *enviro
 	config := runtime.ContainerConfig{
 		PodUID: string(pod.UID), Name: c.Name, Attempt: a.attempt, Kind: runtime.KindApp, Image: image.Image,
 		Command: expandAll(c.Command, values), Args: expandAll(c.Args, values), WorkingDir: c.WorkingDir,
-		Env: append(pairs, "HOSTNAME="+hostname(pod)), Resources: w.containerLimits(pod, c), Security: security,
+		Env: pairs, Resources: w.containerLimits(pod, c), Security: security,
 		TTY: c.TTY, Stdin: c.Stdin, StdinOnce: c.StdinOnce,
 		Log: runtime.Log{
 			Path:     logs.Path(w.node.LogDir, pod.Namespace, pod.Name, string(pod.UID), c.Name, a.attempt),

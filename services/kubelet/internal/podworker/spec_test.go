@@ -209,7 +209,7 @@ func TestContainerConfig(t *testing.T) {
 			Name: "c", Image: "busybox", ImagePullPolicy: corev1.PullIfNotPresent, Command: []string{"serve", "$(WHO)", "$$(WHO)"}, Args: []string{"$(POD_IP)", "$(NOBODY)"},
 			WorkingDir: "/srv", TTY: true, Stdin: true, StdinOnce: true, Lifecycle: &corev1.Lifecycle{StopSignal: new(corev1.SIGUSR1)},
 			Env: []corev1.EnvVar{
-				{Name: "WHO", Value: "me"},
+				{Name: "WHO", Value: "me"}, {Name: "HOSTNAME", Value: "mine"},
 				{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}},
 			},
 			VolumeMounts: []corev1.VolumeMount{
@@ -230,7 +230,7 @@ func TestContainerConfig(t *testing.T) {
 		want := runtime.ContainerConfig{
 			PodUID: "uid-web", Name: "c", Kind: runtime.KindApp, Image: runtime.Image{Name: "docker.io/library/busybox:latest", Digest: "sha256:" + strings.Repeat("b", 64)},
 			Command: []string{"serve", "me", "$(WHO)"}, Args: []string{"10.244.0.1", "$(NOBODY)"}, WorkingDir: "/srv", TTY: true, Stdin: true, StdinOnce: true,
-			Env:    []string{"WHO=me", "POD_IP=10.244.0.1", "HOSTNAME=web"},
+			Env:    []string{"WHO=me", "HOSTNAME=mine", "POD_IP=10.244.0.1"},
 			Mounts: append(r.volumes.Files(pod), runtime.Mount{HostPath: volumeDir, ContainerPath: "/data", ReadOnly: true}, runtime.Mount{HostPath: volumeDir + "/me/x", ContainerPath: "/own", Propagation: runtime.PropagationHostToContainer}),
 			Log:    runtime.Log{Path: logs.Path(r.node.LogDir, "default", "web", "uid-web", "c", 0)}, StopSignal: "SIGUSR1",
 			Resources: runtime.Resources{Limits: cgroup.Limits{CPUShares: 2}, OOMScoreAdj: 1000},
