@@ -403,6 +403,30 @@ func TestImagePullBackOff(t *testing.T) {
 	})
 }
 
+// Whoever has corrected the name of an image does not wait for the back-off of the wrong one.
+func TestAnotherImageIsPulledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.images.fail("docker.io/library/bussybox:latest", errors.New("not found"))
+		two := objtest.Pod("web").Container(container("a")).Container(container("b"))
+		pod := two.Obj()
+		pod.Spec.Containers[0].Image = "bussybox"
+		pod.Spec.Containers[1].Image = "bussybox"
+		r.order(orderOf(pod))
+		r.pass(time.Minute)
+		pulls := len(r.images.pulled())
+		pod = pod.DeepCopy()
+		pod.Spec.Containers[0].Image = "busybox"
+		r.order(orderOf(pod))
+		if diff := cmp.Diff([]string{"docker.io/library/busybox:latest"}, r.images.pulled()[pulls:]); diff != "" {
+			t.Errorf("pulled (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"a"}, r.running()); diff != "" {
+			t.Errorf("running (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestConfigErrorWaitsForWhatIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -173,10 +173,17 @@ func (w *worker) take() {
 	}
 	if had.revision != w.order.revision {
 		w.contents = nil // it may name newer ones
-		for name, h := range w.seen.holds {
-			if h.reason == reasonConfigError { // what was missing may be there
-				delete(w.seen.holds, name)
-			}
+		w.dropHolds(had.Pod)
+	}
+}
+
+// dropHolds has containers tried again at once for which a new revision may have brought what was missing: a ConfigMap or Secret,
+// or another image.
+func (w *worker) dropHolds(before *corev1.Pod) {
+	for name, h := range w.seen.holds {
+		was, is := findContainer(before, name), findContainer(w.order.Pod, name)
+		if h.reason == reasonConfigError || was != nil && is != nil && was.Image != is.Image {
+			delete(w.seen.holds, name)
 		}
 	}
 }
