@@ -77,11 +77,16 @@ ci: lint build test ## what must pass before a change lands
 lint: $(BIN)/golangci-lint ## every linter, and nothing that fmt, tidy or gen would change
 	@$(BIN)/golangci-lint run $(PACKAGES)
 	@$(BIN)/golangci-lint fmt --diff $(PACKAGES)
+	@go run ./test/arch/cmd/gendocs -check
 	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off go mod tidy -diff); done
 
 .PHONY: fmt
 fmt: $(BIN)/golangci-lint ## format everything
 	@$(BIN)/golangci-lint fmt $(PACKAGES)
+
+.PHONY: gen
+gen: ## write the documents that follow from the code: docs/events.md, docs/metrics.md
+	@go run ./test/arch/cmd/gendocs
 
 .PHONY: tidy
 tidy: ## go mod tidy, each module by itself
