@@ -59,11 +59,30 @@ func (c *Config) Snapshot(ctx context.Context, in *wire.Incoming) error {
 	if err := c.View.Fresh(ctx); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	records, position := c.View.ByIndex(indexOrders, node)
+	read := func() ([]*view.Record, uint64) { return c.View.ByIndex(indexOrders, node) }
 	if r.Routes {
-		records, position = c.View.ListPrefix(state.RoutePrefix())
+		read = func() ([]*view.Record, uint64) { return c.View.ListPrefix(state.RoutePrefix()) }
 	}
-	return sendSnapshot(in, records, state.Snapshot{Revision: position, Epoch: c.View.Revision(state.Epoch)})
+	records, s, err := c.exactly(ctx, read)
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return sendSnapshot(in, records, s)
+}
+
+// exactly reads while the view is exact (P5): what lies in a hole of it would be missing from the snapshot, and the node would
+// end pods that it has to run. What was read belongs to the epoch and the revision of the snapshot.
+func (c *Config) exactly(ctx context.Context, read func() ([]*view.Record, uint64)) (records []*view.Record, s state.Snapshot, err error) {
+	for {
+		exact := uint64(0)
+		if err := c.View.ReadExact(ctx, func(position uint64) { exact = position }); err != nil {
+			return nil, s, err
+		}
+		s.Epoch = c.View.Revision(state.Epoch)
+		if records, s.Revision = read(); s.Revision == exact {
+			return records, s, nil
+		}
+	}
 }
 
 // sendSnapshot sends the entries in pieces; every piece bears the revision that all stand for.
