@@ -209,7 +209,8 @@ func TestContainerConfig(t *testing.T) {
 			Name: "c", Image: "busybox", ImagePullPolicy: corev1.PullIfNotPresent, Command: []string{"serve", "$(WHO)", "$$(WHO)"}, Args: []string{"$(POD_IP)", "$(NOBODY)"},
 			WorkingDir: "/srv", TTY: true, Stdin: true, StdinOnce: true, Lifecycle: &corev1.Lifecycle{StopSignal: new(corev1.SIGUSR1)},
 			Env: []corev1.EnvVar{
-				{Name: "WHO", Value: "me"}, {Name: "HOSTNAME", Value: "mine"},
+				{Name: "WHO", Value: "me"},
+				{Name: "HOSTNAME", Value: "mine"},
 				{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}},
 			},
 			VolumeMounts: []corev1.VolumeMount{
