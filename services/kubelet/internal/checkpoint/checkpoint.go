@@ -23,9 +23,20 @@ import (
 // Store is the directory. One process uses it at a time.
 type Store struct{ dir string }
 
-// Open makes or finds the directory.
+const halfWritten = ".tmp-" // begins the name of a file that is not yet whole
+
+// Open makes or finds the directory, and removes what a process that was killed had half written.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "orders"), 0o700); err != nil {
+		return nil, fmt.Errorf("checkpoints: %w", err)
+	}
+	found, err := os.ReadDir(dir)
+	for _, f := range found {
+		if strings.HasPrefix(f.Name(), halfWritten) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("checkpoints: %w", err)
 	}
 	return &Store{dir: dir}, nil
@@ -34,7 +45,7 @@ func Open(dir string) (*Store, error) {
 // write replaces a file whole or not at all; durable says that it must survive a loss of power.
 func (s *Store) write(name string, body []byte, durable bool) error {
 	path := filepath.Join(s.dir, name)
-	f, err := os.CreateTemp(s.dir, ".tmp-*")
+	f, err := os.CreateTemp(s.dir, halfWritten+"*")
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", name, err)
 	}
