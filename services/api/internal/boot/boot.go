@@ -87,11 +87,12 @@ func (b *Boot) ensureNamespace(ctx context.Context, name string) error {
 	rules := registry.For(kind)
 	rules.Default(namespace)
 	rules.PrepareCreate(namespace, types.UID(uuid.NewUUID()), b.Now())
-	change, err := state.ObjectChange(namespace, b.View.Revision(state.ObjectKey(ref)))
+	change, err := state.ObjectChange(namespace, state.Absent(b.View, state.ObjectKey(ref)))
 	if err != nil {
 		return err
 	}
-	stamp := state.Stamp{Kind: state.StampNamespace, ID: name, Revision: b.View.Revision(state.StampKey(state.StampNamespace, name))}
+	stamp := state.Stamp{Kind: state.StampNamespace, ID: name}
+	stamp.Revision = state.Absent(b.View, stamp.Key())
 	batch := events.NamespaceCreated.Batch(b.meta(), stamp)
 	batch.Add(change)
 	return b.put(ctx, batch)
@@ -108,7 +109,7 @@ func (b *Boot) ensureSchedulerStamp(ctx context.Context) error {
 		return err
 	}
 	batch := &events.Batch{ID: events.NewID(), Meta: b.meta()}
-	batch.AddAs(events.StampMoved.Info(), state.Change{Key: key, Replaces: b.View.Revision(key), Body: body})
+	batch.AddAs(events.StampMoved.Info(), state.Change{Key: key, Replaces: state.Absent(b.View, key), Body: body})
 	return b.put(ctx, batch)
 }
 
@@ -130,6 +131,7 @@ func (b *Boot) Epoch(ctx context.Context) error {
 		return nil
 	}
 	var had state.EpochBody
+	revision := b.View.Revision(state.Epoch) // first: what is replaced is what was read, or older
 	if body := b.View.Body(state.Epoch); body != nil {
 		if err := json.Unmarshal(body, &had); err != nil {
 			return fmt.Errorf("read epoch: %w", err)
@@ -154,7 +156,7 @@ func (b *Boot) Epoch(ctx context.Context) error {
 		return err
 	}
 	batch := events.EpochBegun.Batch(b.meta())
-	batch.Add(state.Change{Key: state.Epoch, Replaces: b.View.Revision(state.Epoch), Body: body})
+	batch.Add(state.Change{Key: state.Epoch, Replaces: revision, Body: body})
 	return b.put(ctx, batch)
 }
 

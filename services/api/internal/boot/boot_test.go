@@ -283,3 +283,30 @@ func TestP15_KeepBeginsAnEpochAtEveryServer(t *testing.T) {
 }
 
 var _ boot.Server = (*server)(nil)
+
+// Replicas that start at once make everything once: what one has made, no other replaces (P1).
+func TestP1_ReplicasThatStartAtOnce(t *testing.T) {
+	for range 30 {
+		inBubble(t, func(t *testing.T, s *apitest.State) {
+			replicas := []*apitest.State{s, s.Replica(t, "api-2", view.Config{}), s.Replica(t, "api-3", view.Config{})}
+			var wg sync.WaitGroup
+			for _, r := range replicas {
+				wg.Go(func() { ensure(t, of(r, alone("s1"))) })
+			}
+			wg.Wait()
+			keys := []state.Key{state.Epoch, state.StampKey(state.StampScheduler, state.TheScheduler)}
+			for _, name := range first {
+				keys = append(keys, state.ObjectKey(namespaceRef(name)), state.StampKey(state.StampNamespace, name))
+			}
+			for _, key := range keys {
+				e, err := s.Store.Read(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if event, err := events.Decode(e.Header); err != nil || event.PrevRevision != 0 {
+					t.Errorf("%s replaced revision %d, %v; want it made once", key, event.PrevRevision, err)
+				}
+			}
+		})
+	}
+}
