@@ -11,7 +11,8 @@ TOOLS    := $(BIN)/golangci-lint $(BIN)/gotestsum
 COMMANDS := ./cli/cmd/... $(MODULES:services/%=./services/%/cmd/...) ./test/images/cmd/...
 COMMANDS := $(filter %/cmd/...,$(COMMANDS))
 
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Of semver.org, after a v: of the tag, or what the working tree is called that has none behind it.
+VERSION  := $(or $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null),v0.0.0-dev+$(or $(shell git describe --always --dirty 2>/dev/null),unknown))
 LDFLAGS  := -s -w -X millrace.dev/pkg/version.release=$(VERSION)
 
 # Packages that meet the services only as binaries; all others are tested with the race detector.

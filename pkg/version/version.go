@@ -9,11 +9,12 @@ import (
 // Kubernetes is the version whose behaviour Millrace follows.
 const Kubernetes = "v1.37"
 
-// release is set by the linker for releases: -X millrace.dev/pkg/version.release=v1.2.3.
-var release = ""
+// release is a version of semver.org after a v. The linker sets it: -X millrace.dev/pkg/version.release=v1.2.3.
+var release = "v0.0.0-dev"
 
 // Info says what was built.
 type Info struct {
+	// Version is a version of semver.org after a v.
 	Version   string `json:"version"`
 	Commit    string `json:"commit,omitempty"`
 	BuildDate string `json:"buildDate,omitempty"`
@@ -38,9 +39,6 @@ func Get() Info {
 				info.BuildDate = s.Value
 			}
 		}
-	}
-	if info.Version == "" {
-		info.Version = "dev"
 	}
 	return info
 }

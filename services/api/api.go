@@ -115,10 +115,9 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 			if err := b.Ensure(ctx); err != nil { // before anyone is served
 				return err
 			}
-			d.Ready()
 			return daemon.All(ctx, b.Keep,
 				func(ctx context.Context) error {
-					return endpoint.Serve(ctx, d.NATS,
+					return endpoint.Serve(ctx, d.NATS, d.Ready,
 						endpoint.Endpoint{Name: "users", Subject: "u.api.>", Handle: verbs.Handle},
 						endpoint.Endpoint{Name: "services", Subject: "c.api.>", Handle: verbs.Handle})
 				},

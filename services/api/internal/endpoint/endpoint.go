@@ -5,7 +5,9 @@ package endpoint
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -17,6 +19,9 @@ import (
 // limit is how many requests one replica answers at once; what comes meanwhile waits.
 const limit = 512
 
+// flushPatience is how long the server may take to answer a ping.
+const flushPatience = 10 * time.Second
+
 // queue is shared by all replicas: each request goes to one of them.
 const queue = "api"
 
@@ -27,10 +32,11 @@ type Endpoint struct {
 	Handle  wire.Handler
 }
 
-// Serve answers requests until ctx ends, then takes no more and returns after the last answer.
-func Serve(ctx context.Context, nc *nats.Conn, endpoints ...Endpoint) error {
+// Serve answers requests until ctx ends, then takes no more and returns after the last answer. It calls ready when the first
+// request would be answered.
+func Serve(ctx context.Context, nc *nats.Conn, ready func(), endpoints ...Endpoint) error {
 	service, err := micro.AddService(nc, micro.Config{
-		Name: "millrace-api", Version: semver(version.Get().Version), Description: "the front end of the control plane", QueueGroup: queue,
+		Name: "millrace-api", Version: strings.TrimPrefix(version.Get().Version, "v"), Description: "the front end of the control plane", QueueGroup: queue,
 	})
 	if err != nil {
 		return fmt.Errorf("register the api: %w", err)
@@ -50,6 +56,10 @@ func Serve(ctx context.Context, nc *nats.Conn, endpoints ...Endpoint) error {
 			return fmt.Errorf("register %s: %w", e.Subject, err)
 		}
 	}
+	if err := flush(ctx, nc); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("register the api: %w", err)
+	}
+	ready()
 	<-ctx.Done()
 	if err := service.Stop(); err != nil {
 		return fmt.Errorf("deregister the api: %w", err)
@@ -61,6 +71,13 @@ func Serve(ctx context.Context, nc *nats.Conn, endpoints ...Endpoint) error {
 	return context.Cause(ctx)
 }
 
+// flush returns when the server knows the subscriptions.
+func flush(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, flushPatience)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
+}
+
 func respond(r micro.Request) func(nats.Header, []byte) error {
 	return func(h nats.Header, body []byte) error {
 		if r.Reply() == "" {
@@ -68,15 +85,4 @@ func respond(r micro.Request) func(nats.Header, []byte) error {
 		}
 		return r.Respond(body, micro.WithHeaders(micro.Headers(h)))
 	}
-}
-
-// semver is a version as micro demands it.
-func semver(v string) string {
-	if v == "" || v == "dev" {
-		return "0.0.0-dev"
-	}
-	if v[0] == 'v' {
-		return v[1:]
-	}
-	return v
 }
