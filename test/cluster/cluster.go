@@ -199,13 +199,13 @@ func (c *Cluster) Up() {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), upPatience)
 	defer cancel()
-	if out, err := c.command(ctx, "up", "--file", c.file).CombinedOutput(); err != nil {
+	if out, err := c.Command(ctx, "up", "--file", c.file).CombinedOutput(); err != nil {
 		c.t.Fatalf("millrace up: %v\n%s\n%s", err, out, c.logs(30))
 	}
 }
 
-// command is a call of the CLI inside the namespace, with a configuration of the cluster's own.
-func (c *Cluster) command(ctx context.Context, args ...string) *exec.Cmd {
+// Command is a call of the CLI inside the namespace, with a configuration of the cluster's own.
+func (c *Cluster) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := c.net.command(ctx, filepath.Join(c.bin, "millrace"), args...)
 	cmd.Env = append(os.Environ(), "MILLRACE_CONFIG="+filepath.Join(c.dir, "context"))
 	return cmd
@@ -222,7 +222,7 @@ func (c *Cluster) RunWith(stdin string, args ...string) (stdout, stderr string, 
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	cmd := c.command(ctx, args...)
+	cmd := c.Command(ctx, args...)
 	var out, errs strings.Builder
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	err := cmd.Run()
@@ -413,7 +413,7 @@ func (c *Cluster) down() {
 	if c.t.Failed() {
 		c.t.Log(c.logs(50))
 	}
-	if out, err := c.command(ctx, "down", "--file", c.file, "--purge").CombinedOutput(); err != nil {
+	if out, err := c.Command(ctx, "down", "--file", c.file, "--purge").CombinedOutput(); err != nil {
 		c.t.Errorf("millrace down: %v\n%s", err, out)
 	}
 	if err := os.Remove(filepath.Join(c.run, "data")); err != nil {
