@@ -13,7 +13,7 @@ import (
 
 func TestVersion(t *testing.T) {
 	api := fakeapi.Start(t)
-	want := fakeapi.Result{Out: "Client Version: dev\nServer Version: v0.9.0\nKubernetes Version: v1.37\n"}
+	want := fakeapi.Result{Out: "Client Version: v0.0.0-dev\nServer Version: v0.9.0\nKubernetes Version: v1.37\n"}
 	if diff := cmp.Diff(want, api.Run(New, "", "version")); diff != "" {
 		t.Errorf("version (-want +got):\n%s", diff)
 	}
@@ -31,11 +31,11 @@ func TestVersion(t *testing.T) {
 func TestVersionOfTheClientAlone(t *testing.T) {
 	api := fakeapi.Start(t)
 	api.Fail("info", "", errors.New("no"))
-	if diff := cmp.Diff(fakeapi.Result{Out: "Client Version: dev\n"}, api.Run(New, "", "version", "--client")); diff != "" {
+	if diff := cmp.Diff(fakeapi.Result{Out: "Client Version: v0.0.0-dev\n"}, api.Run(New, "", "version", "--client")); diff != "" {
 		t.Errorf("version --client (-want +got):\n%s", diff)
 	}
 	api.Fail("info", "", apierrors.NewUnauthorized("who are you"))
-	want := fakeapi.Result{Out: "Client Version: dev\n", Err: "error: You must be logged in to the server (who are you)\n", Code: 1}
+	want := fakeapi.Result{Out: "Client Version: v0.0.0-dev\n", Err: "error: You must be logged in to the server (who are you)\n", Code: 1}
 	if diff := cmp.Diff(want, api.Run(New, "", "version")); diff != "" {
 		t.Errorf("version of a server that refuses (-want +got):\n%s", diff)
 	}
