@@ -16,9 +16,9 @@ import (
 )
 
 // Repair makes the bucket whole again after a batch was torn. Batches are written so that every prefix can be repaired (P11):
-// orders are rewritten from their pods, and what lies beside no object any more is dropped.
+// orders are rewritten from their pods, stamps are made that their owners lack, and what lies beside no object any more is dropped.
 func (b *Boot) Repair(ctx context.Context) error {
-	batches, err := b.repairs()
+	batches, err := b.repairs(ctx)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (b *Boot) Repair(ctx context.Context) error {
 }
 
 // repairs lists what differs from what follows from the objects, one batch each.
-func (b *Boot) repairs() ([]*events.Batch, error) {
+func (b *Boot) repairs(ctx context.Context) ([]*events.Batch, error) {
 	var batches []*events.Batch
 	add := func(t events.Info, changes ...state.Change) {
 		if len(changes) > 0 {
@@ -40,6 +40,11 @@ func (b *Boot) repairs() ([]*events.Batch, error) {
 			batch.AddAs(t, changes...)
 			batches = append(batches, batch)
 		}
+	}
+	// What may lie beside no object is read first and judged by a view that shows the rest of its batch too: others write meanwhile.
+	records, _ := b.View.ListPrefix("")
+	if err := b.View.Fresh(ctx); err != nil {
+		return nil, err
 	}
 	wanted := map[state.Key]bool{}
 	for _, record := range b.View.List(scheme.Pods, "") {
@@ -56,13 +61,31 @@ func (b *Boot) repairs() ([]*events.Batch, error) {
 			add(events.PodUpdated.Info(), changes...)
 		}
 	}
-	b.dropOrphans(wanted, add)
-	return batches, nil
+	b.dropOrphans(records, wanted, add)
+	return batches, b.bearStamps(add)
+}
+
+// bearStamps gives birth to the stamps that nodes and namespaces lack: a stamp is the last message of the batch that makes its
+// owner.
+func (b *Boot) bearStamps(add func(events.Info, ...state.Change)) error {
+	body, err := json.Marshal(state.StampBody{By: b.Source})
+	if err != nil {
+		return err
+	}
+	for resource, kind := range map[string]state.StampKind{scheme.Nodes: state.StampNode, scheme.Namespaces: state.StampNamespace} {
+		for _, owner := range b.View.List(resource, "") {
+			key := state.StampKey(kind, owner.Ref.Name)
+			revision := b.View.Revision(key) // first: if the owner goes meanwhile, it is seen to be gone
+			if b.View.Body(key) == nil && b.View.Object(owner.Ref) != nil {
+				add(events.StampMoved.Info(), state.Change{Key: key, Replaces: revision, Body: body})
+			}
+		}
+	}
+	return nil
 }
 
 // dropOrphans drops orders without a pod, claims without an object, and stamps of nodes and namespaces that do not exist.
-func (b *Boot) dropOrphans(wanted map[state.Key]bool, add func(events.Info, ...state.Change)) {
-	records, _ := b.View.ListPrefix("")
+func (b *Boot) dropOrphans(records []*view.Record, wanted map[state.Key]bool, add func(events.Info, ...state.Change)) {
 	for _, r := range records {
 		orphan := false
 		if _, _, ok := state.ParseOrderKey(r.Key); ok {

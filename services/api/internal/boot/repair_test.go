@@ -3,8 +3,11 @@ package boot_test
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"millrace.dev/pkg/objtest"
 	"millrace.dev/pkg/scheme"
 	"millrace.dev/pkg/state"
+	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/view"
 	"millrace.dev/services/api/internal/apitest"
 )
@@ -62,6 +66,13 @@ func broken(t *testing.T, s *apitest.State) (faults []string) {
 		}
 		if changes[0].Remove {
 			faults = append(faults, pod.Name+" should be gone")
+		}
+	}
+	for resource, kind := range map[string]state.StampKind{scheme.Nodes: state.StampNode, scheme.Namespaces: state.StampNamespace} {
+		for _, owner := range s.View.List(resource, "") {
+			if s.View.Stamp(kind, owner.Ref.Name).Revision == 0 {
+				faults = append(faults, owner.Ref.String()+" has no stamp")
+			}
 		}
 	}
 	records, _ := s.View.ListPrefix("")
@@ -200,6 +211,41 @@ func TestNothingIsRepairedAtAWholeStore(t *testing.T) {
 		ensure(t, of(s, alone("s1")))
 		if s.Order(t, "n1", "gone") == nil {
 			t.Error("an order is gone")
+		}
+	})
+}
+
+// A repair runs while other replicas write: what has been written a moment ago is no orphan.
+func TestRepairAmongWriters(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *apitest.State) {
+		ensure(t, of(s, alone("s1")))
+		other := s.Replica(t, "api-2", view.Config{})
+		const rounds = 100
+		var done atomic.Bool
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer done.Store(true)
+			for i := range rounds {
+				node := ranged(fmt.Sprint("n", i), fmt.Sprintf("10.244.%d.0/24", i))
+				other.Put(t, node, objtest.Pod(fmt.Sprint("p", i)).Node(node.Name).Obj())
+			}
+		})
+		wg.Go(func() {
+			for !done.Load() {
+				if err := of(s, alone("s1")).Repair(t.Context()); err != nil && !errors.Is(err, store.ErrConflict) {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Wait()
+		s.Fresh(t)
+		for i := range rounds {
+			if s.View.Body(state.ClaimKey(state.ClaimPodCIDR, fmt.Sprintf("10.244.%d.0/24", i))) == nil {
+				t.Errorf("node %d has lost its range", i)
+			}
+		}
+		if diff := gocmp.Diff([]string(nil), broken(t, s)); diff != "" {
+			t.Errorf("after the repairs (-want +got):\n%s", diff)
 		}
 	})
 }
