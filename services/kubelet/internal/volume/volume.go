@@ -91,21 +91,45 @@ func (v *Volumes) Path(pod *corev1.Pod, volume string) (string, error) {
 	return "", fmt.Errorf("the pod has no volume %q", volume)
 }
 
-// SubPath is a path below a volume, made if it is not there. It cannot lead out of the volume.
+// SubPath is a path below a volume. What is not there is made as a directory with the mode of the volume, so that whoever may write
+// the one may write the other. It cannot lead out of the volume.
 func SubPath(volume, sub string) (string, error) {
+	sub = filepath.Clean(sub)
 	root, err := os.OpenRoot(volume)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close() //nolint:errcheck // it was only read
 	if _, err := root.Stat(sub); errors.Is(err, fs.ErrNotExist) {
-		if err := root.MkdirAll(sub, 0o750); err != nil {
+		if err := makeAll(root, sub); err != nil {
 			return "", err
 		}
 	} else if err != nil {
 		return "", err
 	}
 	return filepath.Join(volume, sub), nil
+}
+
+// makeAll makes what is missing of a path below a volume.
+func makeAll(root *os.Root, sub string) error {
+	volume, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	made := ""
+	for part := range strings.SplitSeq(sub, "/") {
+		made = filepath.Join(made, part)
+		switch err := root.Mkdir(made, 0o700); {
+		case errors.Is(err, fs.ErrExist):
+			continue
+		case err != nil:
+			return err
+		}
+		if err := root.Chmod(made, volume.Mode()&(fs.ModePerm|fs.ModeSetgid)); err != nil { // whatever the umask is
+			return err
+		}
+	}
+	return nil
 }
 
 const (
