@@ -2,6 +2,7 @@
 package notes
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"millrace.dev/pkg/note"
@@ -167,7 +169,7 @@ func (i *Intake) Handle(_ context.Context, in *wire.Incoming) error {
 	if err := json.Unmarshal(in.Body, &event); err != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("note: %v", err))
 	}
-	if !i.concerns(node, &event.InvolvedObject) {
+	if !i.concerns(node, &event.InvolvedObject) || !ownPlace(&event) {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: scheme.Events}, event.Name, fmt.Errorf("node %q may speak only about itself and its pods", node))
 	}
 	event.Source.Host, event.ReportingInstance = node, node
@@ -188,4 +190,10 @@ func (i *Intake) concerns(node string, about *corev1.ObjectReference) bool {
 	default:
 		return false
 	}
+}
+
+// ownPlace says that a note lies where notes about its object lie, so that it takes the place of none about another.
+func ownPlace(event *corev1.Event) bool {
+	namespace := cmp.Or(event.InvolvedObject.Namespace, metav1.NamespaceDefault)
+	return event.Namespace == namespace && strings.HasPrefix(event.Name, event.InvolvedObject.Name+".")
 }
