@@ -32,6 +32,14 @@ type Server struct {
 	sessions sync.WaitGroup
 }
 
+// streams are those of one session. A *wire.Session is one.
+type streams interface {
+	Reader(c wire.Channel) io.Reader
+	Writer(c wire.Channel) io.WriteCloser
+	Document(c wire.Channel) ([]byte, error)
+	Close(reason error)
+}
+
 // Handle is a [wire.Handler] for kubelet.<node>.session: it accepts a session and serves it on its own time. Only requests
 // that came from the control plane's account are heard.
 func (s *Server) Handle(ctx context.Context, in *wire.Incoming) error {
@@ -68,7 +76,7 @@ func (s *Server) Handle(ctx context.Context, in *wire.Incoming) error {
 func (s *Server) Wait() { s.sessions.Wait() }
 
 // prepare checks what is asked for, so that the client hears at once if it cannot be had.
-func (s *Server) prepare(ctx context.Context, r *state.SessionRequest) (func(context.Context, *wire.Session), error) {
+func (s *Server) prepare(ctx context.Context, r *state.SessionRequest) (func(context.Context, streams), error) {
 	switch r.Verb {
 	case "exec":
 		var o corev1.PodExecOptions
@@ -79,7 +87,7 @@ func (s *Server) prepare(ctx context.Context, r *state.SessionRequest) (func(con
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context, session *wire.Session) { s.exec(ctx, session, c.ID, &o) }, nil
+		return func(ctx context.Context, session streams) { s.exec(ctx, session, c.ID, &o) }, nil
 	case "log":
 		var o corev1.PodLogOptions
 		if err := json.Unmarshal(r.Options, &o); err != nil {
@@ -89,7 +97,7 @@ func (s *Server) prepare(ctx context.Context, r *state.SessionRequest) (func(con
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context, session *wire.Session) { s.log(ctx, session, c, &o) }, nil
+		return func(ctx context.Context, session streams) { s.log(ctx, session, c, &o) }, nil
 	default:
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("this node does not serve %s", r.Verb))
 	}
@@ -152,7 +160,7 @@ type control struct {
 }
 
 // exec runs a command and passes its streams. Its exit code is the last thing the client hears.
-func (s *Server) exec(ctx context.Context, session *wire.Session, id string, o *corev1.PodExecOptions) {
+func (s *Server) exec(ctx context.Context, session streams, id string, o *corev1.PodExecOptions) {
 	config := runtime.ExecConfig{Args: o.Command, TTY: o.TTY}
 	if o.Stdin {
 		config.Stdin = session.Reader(wire.Stdin)
@@ -193,7 +201,7 @@ func (s *Server) exec(ctx context.Context, session *wire.Session, id string, o *
 	session.Close(nil)
 }
 
-func say(session *wire.Session, c control) {
+func say(session streams, c control) {
 	document, err := json.Marshal(c)
 	if err != nil {
 		return
@@ -202,7 +210,7 @@ func say(session *wire.Session, c control) {
 }
 
 // log passes the log of one run of a container; with follow until it has ended.
-func (s *Server) log(ctx context.Context, session *wire.Session, c *runtime.Container, o *corev1.PodLogOptions) {
+func (s *Server) log(ctx context.Context, session streams, c *runtime.Container, o *corev1.PodLogOptions) {
 	options := logs.All()
 	options.Timestamps, options.Follow = o.Timestamps, o.Follow
 	if o.TailLines != nil {
