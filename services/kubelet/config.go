@@ -114,6 +114,9 @@ func (c *Config) Validate() error {
 	if _, err := netip.ParsePrefix(c.Network.ClusterCIDR); err != nil {
 		errs = append(errs, fmt.Errorf("network.clusterCIDR: %w", err))
 	}
+	if _, err := netip.ParseAddr(c.Address); c.Address != "" && err != nil {
+		errs = append(errs, fmt.Errorf("address: %q is not an IP address", c.Address))
+	}
 	for field, list := range map[string]map[string]string{"capacity": c.Capacity, "reserved": c.Reserved} {
 		if _, err := resources(list); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", field, err))

@@ -44,6 +44,9 @@ func (c *Config) report(m *machine.Machine, name, runtimeVersion string) (state.
 		if r, ok := reserved[resource]; ok {
 			left.Sub(r)
 		}
+		if left.Sign() < 0 {
+			left.Set(0)
+		}
 		allocatable[resource] = left
 	}
 	labels := map[string]string{
