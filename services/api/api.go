@@ -82,7 +82,15 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 	if err != nil {
 		return err
 	}
-	s, err := openStore(ctx, cfg, d)
+	committing, err := d.Committing()
+	if err != nil {
+		return err
+	}
+	streams := func(ctx context.Context) error { return natskv.EnsureAll(ctx, committing, cfg.Replicas) }
+	if err := streams(ctx); err != nil {
+		return err
+	}
+	s, err := natskv.Open(ctx, committing)
 	if err != nil {
 		return err
 	}
@@ -96,9 +104,9 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 		},
 	})
 	w := commit.New(s, commit.Config{Service: state.API, Process: d.Process, View: v, Meters: d.Meters})
-	streams := wire.NewStreams(d.Process)
+	outputs := wire.NewStreams(d.Process)
 	verbs := verb.New(verb.Deps{
-		View: v, Writer: w, Hub: hub, Notes: events, Sealer: sealer, Authz: authz.New(cfg.Admins...), Streams: streams,
+		View: v, Writer: w, Hub: hub, Notes: events, Sealer: sealer, Authz: authz.New(cfg.Admins...), Streams: outputs,
 		Nodes: kubelets{d.NATS}, Source: d.Source, Now: time.Now, Info: informer(v, d),
 	})
 	in := &intake.Intake{
@@ -107,10 +115,10 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 	}
 	nodes := &nodeconfig.Config{View: v, Sealer: sealer, Digests: digests}
 	told := &notes.Intake{View: v, Publish: d.NATS.Publish}
-	b := &boot.Boot{View: v, Writer: w, Server: s, Source: d.Source, Now: time.Now}
+	b := &boot.Boot{View: v, Writer: w, Server: s, Streams: streams, Source: d.Source, Now: time.Now}
 	return daemon.All(ctx, v.Run, w.Run,
 		func(ctx context.Context) error { return natskv.Tail(ctx, d.NATS, natskv.StreamNotes, events.Deliver) },
-		func(ctx context.Context) error { return streams.Serve(ctx, d.NATS, wire.FromUsers, wire.FromServices) },
+		func(ctx context.Context) error { return outputs.Serve(ctx, d.NATS, wire.FromUsers, wire.FromServices) },
 		func(ctx context.Context) error {
 			if err := b.Ensure(ctx); err != nil { // before anyone is served
 				return err
@@ -128,18 +136,6 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 				serveNodes(d.NATS, wire.NodeAck, "*", nodes.Ack),
 				serveNodes(d.NATS, wire.NodeNote, ">", told.Handle))
 		})
-}
-
-// openStore makes the streams that are missing and opens the state.
-func openStore(ctx context.Context, cfg *Config, d *daemon.Deps) (*natskv.Store, error) {
-	nc, err := d.Committing()
-	if err != nil {
-		return nil, err
-	}
-	if err := natskv.EnsureAll(ctx, nc, cfg.Replicas); err != nil {
-		return nil, err
-	}
-	return natskv.Open(ctx, nc)
 }
 
 // serveNodes answers one kind of node request, each by one replica.

@@ -39,8 +39,10 @@ type Boot struct {
 	View   *view.View
 	Writer *commit.Writer
 	Server Server
-	Source string
-	Now    func() time.Time
+	// Streams makes the streams that are missing.
+	Streams func(context.Context) error
+	Source  string
+	Now     func() time.Time
 }
 
 // namespaces are in every cluster from its first moment.
@@ -160,7 +162,8 @@ func (b *Boot) Epoch(ctx context.Context) error {
 	return b.put(ctx, batch)
 }
 
-// Keep rewrites the epoch whenever a new connection turns out to be to another instance, until ctx ends.
+// Keep looks after the bucket at every new connection, until ctx ends: streams in memory have gone with a server that ended, and
+// another instance begins another epoch.
 func (b *Boot) Keep(ctx context.Context) error {
 	connected, stop := b.Server.Reconnected()
 	defer stop()
@@ -178,8 +181,11 @@ func (b *Boot) Keep(ctx context.Context) error {
 	}
 }
 
-// renew looks at the epoch once the view has caught up with the server it is now connected to.
+// renew looks at the streams, and at the epoch once the view has caught up with the server it is now connected to.
 func (b *Boot) renew(ctx context.Context) error {
+	if err := b.Streams(ctx); err != nil {
+		return err
+	}
 	if err := b.View.Fresh(ctx); err != nil {
 		return err
 	}

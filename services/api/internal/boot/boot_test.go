@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,7 @@ type server struct {
 	torn      bool
 	fail      int // how often the boot check fails before it succeeds
 	connected chan struct{}
+	ensured   atomic.Int32 // how often its streams were made
 }
 
 func alone(id string) *server { return &server{id: id, alone: true, connected: make(chan struct{}, 1)} }
@@ -65,7 +67,8 @@ func (s *server) restart(id string) {
 }
 
 func of(s *apitest.State, nats *server) *boot.Boot {
-	return &boot.Boot{View: s.View, Writer: s.Writer, Server: nats, Source: apitest.Source, Now: time.Now}
+	streams := func(context.Context) error { nats.ensured.Add(1); return nil }
+	return &boot.Boot{View: s.View, Writer: s.Writer, Server: nats, Streams: streams, Source: apitest.Source, Now: time.Now}
 }
 
 // inBubble runs a test against an empty bucket. Time is virtual.
@@ -267,6 +270,9 @@ func TestP15_KeepBeginsAnEpochAtEveryServer(t *testing.T) {
 		before := s.View.Revision(state.Epoch)
 		nats.restart("s1")
 		apitest.Elapse(time.Second)
+		if nats.ensured.Load() == 0 {
+			t.Error("streams in memory went with a server and were not made again")
+		}
 		s.Fresh(t)
 		if now := s.View.Revision(state.Epoch); now != before {
 			t.Errorf("a new connection to the same server moved the epoch from %d to %d", before, now)
