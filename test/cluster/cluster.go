@@ -429,14 +429,7 @@ func (c *Cluster) down() {
 
 // Leftovers names what a cluster that is down has left on the machine.
 func (c *Cluster) Leftovers() []string {
-	var left []string
-	if body, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
-		for line := range strings.Lines(string(body)) {
-			if strings.Contains(line, c.run+"/") || strings.Contains(line, c.dir+"/") {
-				left = append(left, "mount "+strings.TrimSpace(line))
-			}
-		}
-	}
+	left := c.mounts()
 	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + c.net.name)
 	if err == nil {
 		left = append(left, groups...)

@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,15 +29,18 @@ func (c *Cluster) CTR(namespace string, args ...string) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 30*time.Second)
 	defer cancel()
-	socket := filepath.Join(c.run, "node", "containerd", "containerd.sock")
-	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", socket, "--namespace", namespace}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", c.containerdSocket(), "--namespace", namespace}, args...)...).CombinedOutput()
 	if err != nil {
 		c.t.Fatalf("ctr %v: %v\n%s", args, err, out)
 	}
 	return string(out)
 }
 
-// Containerd is the process id of the node's containerd; 0 if there is none.
+func (c *Cluster) containerdSocket() string {
+	return filepath.Join(c.run, "node", "containerd", "containerd.sock")
+}
+
+// Containerd is the process id of the node's containerd; 0 if there is none that answers.
 func (c *Cluster) Containerd() int {
 	body, err := os.ReadFile(filepath.Join(c.run, "node", "containerd", "containerd.pid"))
 	if err != nil {
@@ -46,6 +50,12 @@ func (c *Cluster) Containerd() int {
 	if err != nil || syscall.Kill(pid, 0) != nil {
 		return 0
 	}
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(c.t.Context(), "unix", c.containerdSocket())
+	if err != nil {
+		return 0
+	}
+	conn.Close() //nolint:errcheck // nothing was sent
 	return pid
 }
 

@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -181,4 +183,59 @@ func total(file string) (int, error) {
 		return 0, nil // not a single call
 	}
 	return 0, fmt.Errorf("no total in %q", body)
+}
+
+// Inventory names everything that the cluster has on the machine but data, without what changes when a process starts anew: what
+// is more after some work than before it was leaked. Processes count as often as they are there.
+func (c *Cluster) Inventory() []string {
+	c.t.Helper()
+	var all []string
+	for _, id := range c.Containers("", "") {
+		all = append(all, "container "+id)
+	}
+	all = append(all, c.processes()...)
+	all = append(all, c.mounts()...)
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + c.net.name)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, root := range groups {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				all = append(all, "cgroup "+path)
+			}
+			if errors.Is(err, fs.ErrNotExist) { // it went meanwhile
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	for line := range strings.Lines(c.net.must(c.t, "ip", "-o", "link")) {
+		_, rest, _ := strings.Cut(line, ": ") // behind the number
+		name, _, _ := strings.Cut(rest, ":")
+		all = append(all, "link "+name)
+	}
+	for line := range strings.Lines(c.net.must(c.t, "nft", "list", "ruleset")) {
+		all = append(all, "nft "+strings.TrimSpace(line))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// mounts names the mounts in the cluster's directories.
+func (c *Cluster) mounts() []string {
+	var found []string
+	body, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if f := strings.Fields(line); len(f) > 4 && (strings.HasPrefix(f[4], c.run+"/") || strings.HasPrefix(f[4], c.dir+"/")) {
+			found = append(found, "mount "+f[4])
+		}
+	}
+	return found
 }

@@ -67,7 +67,7 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
   - {name: first, image: busybox, command: [httpd, -f, -p, "8080"]}
-  - {name: second, image: busybox, command: [sh, -c, "until nc -z 127.0.0.1 8080; do sleep 0.1; done; exec httpd -f -p 8080"]}
+  - {name: second, image: busybox, command: [sh, -c, "until cat /proc/net/tcp /proc/net/tcp6 | grep -q :1F90; do sleep 0.1; done; exec httpd -f -p 8080"]}
 `)
 	c.AwaitPod("default", "clash", cluster.Waiting("second", "CrashLoopBackOff"), 30*time.Second)
 	if got := c.Must("logs", "clash", "-c", "second"); !strings.Contains(got, "Address already in use") {
