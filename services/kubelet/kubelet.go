@@ -25,6 +25,7 @@ import (
 	"millrace.dev/services/kubelet/internal/network"
 	"millrace.dev/services/kubelet/internal/podworker"
 	"millrace.dev/services/kubelet/internal/report"
+	"millrace.dev/services/kubelet/internal/runtime"
 	"millrace.dev/services/kubelet/internal/runtime/containerd"
 	ctrdaemon "millrace.dev/services/kubelet/internal/runtime/containerd/daemon"
 	"millrace.dev/services/kubelet/internal/session"
@@ -240,7 +241,7 @@ func (k *kubelet) settle(ctx context.Context, orders *feed.Feed, manager *podwor
 	}
 	manager.Retain(keys)
 	k.deps.Ready()
-	if err := k.removeOrphans(ctx, manager.UIDs(), net); err != nil {
+	if err := k.removeOrphans(ctx, manager.UIDs, net); err != nil {
 		slog.WarnContext(ctx, "leftovers are not removed", "err", err)
 	}
 	<-ctx.Done()
@@ -248,26 +249,15 @@ func (k *kubelet) settle(ctx context.Context, orders *feed.Feed, manager *podwor
 }
 
 // removeOrphans removes whatever on this machine belongs to no pod that has a worker.
-func (k *kubelet) removeOrphans(ctx context.Context, live []string, net *network.Network) error {
+func (k *kubelet) removeOrphans(ctx context.Context, live func() []string, net *network.Network) error {
 	if err := net.Repair(ctx, live); err != nil {
 		return err
 	}
-	pods, err := k.runtime.ListPods(ctx)
+	gone, err := orphans(ctx, k.runtime, k.volumes, live)
 	if err != nil {
 		return err
 	}
-	uids, err := k.volumes.List()
-	if err != nil {
-		return err
-	}
-	for _, p := range pods {
-		uids = append(uids, p.UID)
-	}
-	slices.Sort(uids)
-	for _, uid := range slices.Compact(uids) {
-		if slices.Contains(live, uid) {
-			continue
-		}
+	for _, uid := range gone {
 		slog.InfoContext(ctx, "removing leftovers of a pod", "uid", uid)
 		if err := k.runtime.RemovePod(ctx, uid); err != nil {
 			return err
@@ -277,4 +267,23 @@ func (k *kubelet) removeOrphans(ctx context.Context, live []string, net *network
 		}
 	}
 	return nil
+}
+
+// orphans are the pods of which something is there, sorted, but for those that are live. Who is live is asked last: a pod that
+// comes meanwhile has a worker before it has anything else.
+func orphans(ctx context.Context, sandboxes runtime.Pods, volumes *volume.Volumes, live func() []string) ([]string, error) {
+	pods, err := sandboxes.ListPods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	uids, err := volumes.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pods {
+		uids = append(uids, p.UID)
+	}
+	slices.Sort(uids)
+	alive := live()
+	return slices.DeleteFunc(slices.Compact(uids), func(uid string) bool { return slices.Contains(alive, uid) }), nil
 }

@@ -314,7 +314,7 @@ func TestRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := again(t, "10.199.0.0/24")
-	if err := next.Repair(t.Context(), []string{"b"}); err != nil {
+	if err := next.Repair(t.Context(), func() []string { return []string{"b"} }); err != nil {
 		t.Fatal(err)
 	}
 	got := links(t)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -205,19 +206,17 @@ func (n *Network) Detach(_ context.Context, uid string) error {
 }
 
 // Repair detaches every pod that is not among live: those of which a crash left interfaces behind, and those whose network
-// namespace has gone.
-func (n *Network) Repair(ctx context.Context, live []string) error {
+// namespace has gone. live is asked once it is known which pods are attached, so that one that comes meanwhile is safe.
+func (n *Network) Repair(ctx context.Context, live func() []string) error {
 	n.mu.Lock()
-	var gone []string
-	for uid := range n.pods {
-		if !slices.Contains(live, uid) {
-			gone = append(gone, uid)
-		}
-	}
+	attached := slices.Collect(maps.Keys(n.pods))
 	n.mu.Unlock()
+	alive := live()
 	var errs []error
-	for _, uid := range gone {
-		errs = append(errs, n.Detach(ctx, uid))
+	for _, uid := range attached {
+		if !slices.Contains(alive, uid) {
+			errs = append(errs, n.Detach(ctx, uid))
+		}
 	}
 	return errors.Join(errs...)
 }
