@@ -105,9 +105,9 @@ func (k *kubelet) run(ctx context.Context) error {
 		return err
 	}
 	own, allocatable := k.cfg.report(k.machine, k.name, "containerd://"+runtimeVersion)
-	id, err := join(ctx, k.door, k.points, own)
+	id, err := join(ctx, k.door.Register, k.points, own)
 	if err != nil {
-		return err
+		return fmt.Errorf("node %s: %w", k.name, err)
 	}
 	net, err := k.setUpNetwork(ctx, id)
 	if err != nil {

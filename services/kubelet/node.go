@@ -86,9 +86,12 @@ func (c *Config) address(m *machine.Machine) string {
 	return m.Address
 }
 
+// registration tells the api what a node is; it returns the Node that the api keeps for it.
+type registration func(ctx context.Context, r state.NodeReport) (*corev1.Node, error)
+
 // join finds out who this kubelet is: it tells the api what the node is and learns its Node. A kubelet that knows its Node goes on
 // without an answer after a while; one that does not waits.
-func join(ctx context.Context, d *door, points *checkpoint.Store, report state.NodeReport) (*identity, error) {
+func join(ctx context.Context, register registration, points *checkpoint.Store, report state.NodeReport) (*identity, error) {
 	boot, err := checkpoint.Boot()
 	if err != nil {
 		return nil, err
@@ -109,7 +112,7 @@ func join(ctx context.Context, d *door, points *checkpoint.Store, report state.N
 		if joined { // there is a way to go on without an answer
 			attempt, cancel = context.WithTimeout(ctx, knownPatience)
 		}
-		node, err := d.Register(attempt, report)
+		node, err := register(attempt, report)
 		cancel()
 		if err == nil {
 			return id, id.adopt(points, node, boot)
@@ -118,9 +121,9 @@ func join(ctx context.Context, d *door, points *checkpoint.Store, report state.N
 			return nil, context.Cause(ctx)
 		}
 		if refused(err) {
-			return nil, fmt.Errorf("join as node %s: %w", d.node, err)
+			return nil, fmt.Errorf("join: %w", err)
 		}
-		if joined && time.Now().After(patience) {
+		if joined && !time.Now().Before(patience) {
 			slog.WarnContext(ctx, "the api does not answer; going on as the node that this was", "err", err)
 			return id, nil
 		}
