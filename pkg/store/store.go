@@ -79,7 +79,8 @@ type Store interface {
 	// Errors: ErrNotFound, ErrUnavailable.
 	Read(ctx context.Context, key state.Key) (Entry, error)
 
-	// Last returns how far the store has come: every write acknowledged before the call is at or below it.
+	// Last returns how far the store has come, the one that the follower follows: every write acknowledged before the call is at
+	// or below it. Errors: ErrUnavailable, also while the follower has not noticed yet that the store was reset.
 	Last(ctx context.Context) (Position, error)
 
 	// Follow delivers the newest revision of each key in the order of their sequences, then every new revision, until ctx ends.

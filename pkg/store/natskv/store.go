@@ -259,6 +259,9 @@ func (s *Store) Last(ctx context.Context) (store.Position, error) {
 	if info.Error != nil {
 		return store.Position{}, fmt.Errorf("ask for the last revision: %w: %w", store.ErrUnavailable, info.Error)
 	}
+	if s.foreign() { // its sequences mean nothing beside those that the follower has seen
+		return store.Position{}, fmt.Errorf("ask for the last revision: %w: another server has answered", store.ErrUnavailable)
+	}
 	return store.Position{Sequence: info.State.LastSeq, Time: info.Time}, nil
 }
 
