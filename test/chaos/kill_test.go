@@ -61,6 +61,8 @@ func TestEveryProcessIsKilled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	clients := newClients(t, c)
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
 	for hand := range clients.acknowledged {
 		wg.Go(func() { clients.write(ctx, hand) })
 	}
