@@ -263,7 +263,7 @@ func TestCreateAfterADeletionThatTheViewDoesNotShow(t *testing.T) {
 		other := a.second()
 		a.create(scheme.ConfigMaps, "default", apitest.ConfigMap("x"))
 		other.Fresh(t)
-		release := a.State.Store.Hold()
+		release := a.Store.Hold()
 		if answer := other.delete(scheme.ConfigMaps, "default", "x", metav1.DeleteOptions{}); answer.Err != nil {
 			t.Fatalf("delete: %v", answer.Err)
 		}
