@@ -156,10 +156,14 @@ func (c *Cluster) serveImages(name string) {
 		c.t.Fatal(err)
 	}
 	server := &http.Server{Handler: c.Registry, ReadHeaderTimeout: time.Minute}
-	go server.Serve(l) //nolint:errcheck // it ends with Close
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
 	c.t.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			c.t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			c.t.Errorf("serve the registry: %v", err)
 		}
 	})
 	mirror := map[string]any{"prefix": "*", "endpoints": []string{"http://" + RegistryAddress}, "exclusive": true}
@@ -277,6 +281,12 @@ func (c *Cluster) NetDial(network, address string) (net.Conn, error) {
 	return c.net.Dial(network, address)
 }
 
+// Inside runs f on a thread of its own in the cluster's network namespace. The thread ends with f.
+func (c *Cluster) Inside(f func() error) error { return c.net.inside(f) }
+
+// Name is the name of the cluster, of its network namespace and of the control group of its containers.
+func (c *Cluster) Name() string { return c.net.name }
+
 // Authority holds the keys of the cluster, with which a test makes credentials of its own.
 func (c *Cluster) Authority() *auth.Authority {
 	c.t.Helper()
@@ -328,7 +338,11 @@ func (c *Cluster) Freeze(name string) {
 	c.t.Helper()
 	pid := c.PID(name)
 	c.Signal(name, syscall.SIGSTOP)
-	c.t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) }) //nolint:errcheck // it may have ended
+	c.t.Cleanup(func() {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil && !errors.Is(err, syscall.ESRCH) {
+			c.t.Errorf("thaw %s: %v", name, err)
+		}
+	})
 }
 
 // Thaw has a process go on that was frozen.
@@ -382,7 +396,7 @@ func (c *Cluster) health(name, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer response.Body.Close() //nolint:errcheck // it was only read
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", response.Status, body)

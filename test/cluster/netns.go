@@ -30,7 +30,7 @@ func newNetns(t testing.TB, name string) *netns {
 		t.Fatalf("make network namespace: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("ip", "netns", "delete", name).CombinedOutput(); err != nil { //nolint:noctx // the test's context has ended
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "ip", "netns", "delete", name).CombinedOutput(); err != nil {
 			t.Errorf("remove network namespace: %v: %s", err, out)
 		}
 	})
@@ -62,7 +62,7 @@ func (n *netns) inside(f func() error) error {
 			done <- err
 			return
 		}
-		defer file.Close() //nolint:errcheck // it was only read
+		defer func() { _ = file.Close() }()
 		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("enter %s: %w", n.name, err)
 			return
@@ -84,7 +84,7 @@ func (n *netns) Dial(network, address string) (c net.Conn, err error) {
 // listen opens a listener inside.
 func (n *netns) listen(address string) (l net.Listener, err error) {
 	err = n.inside(func() error {
-		l, err = net.Listen("tcp", address) //nolint:noctx // it does not block
+		l, err = net.Listen("tcp", address)
 		return err
 	})
 	return l, err
@@ -111,7 +111,9 @@ func sweepStale(t testing.TB, bin string) {
 			}
 		}
 		if exists(n.file) {
-			exec.CommandContext(t.Context(), "ip", "netns", "delete", name).Run() //nolint:errcheck // tried again by the next test
+			if out, err := exec.CommandContext(t.Context(), "ip", "netns", "delete", name).CombinedOutput(); err != nil {
+				t.Logf("remove the network namespace of a test that was killed: %v: %s", err, out)
+			}
 		}
 		if err := os.RemoveAll(run); err != nil {
 			t.Log(err)

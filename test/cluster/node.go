@@ -29,14 +29,15 @@ func (c *Cluster) CTR(namespace string, args ...string) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 30*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", c.containerdSocket(), "--namespace", namespace}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", c.ContainerdSocket(), "--namespace", namespace}, args...)...).CombinedOutput()
 	if err != nil {
 		c.t.Fatalf("ctr %v: %v\n%s", args, err, out)
 	}
 	return string(out)
 }
 
-func (c *Cluster) containerdSocket() string {
+// ContainerdSocket is where the node's containerd listens.
+func (c *Cluster) ContainerdSocket() string {
 	return filepath.Join(c.run, "node", "containerd", "containerd.sock")
 }
 
@@ -51,11 +52,11 @@ func (c *Cluster) Containerd() int {
 		return 0
 	}
 	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(c.t.Context(), "unix", c.containerdSocket())
+	conn, err := dialer.DialContext(c.t.Context(), "unix", c.ContainerdSocket())
 	if err != nil {
 		return 0
 	}
-	conn.Close() //nolint:errcheck // nothing was sent
+	_ = conn.Close() // nothing was sent
 	return pid
 }
 

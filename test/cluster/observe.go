@@ -113,14 +113,17 @@ func (c *Cluster) Peers(pid int) []string {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		for lines := bufio.NewScanner(file); lines.Scan(); {
+		lines := bufio.NewScanner(file)
+		for lines.Scan() {
 			f := strings.Fields(lines.Text())
 			const established = "01"
 			if len(f) > 9 && f[3] == established && own["socket:["+f[9]+"]"] {
 				peers = append(peers, address(c.t, f[2]))
 			}
 		}
-		file.Close() //nolint:errcheck,gosec // it was only read
+		if err := errors.Join(lines.Err(), file.Close()); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 	slices.Sort(peers)
 	return slices.Compact(peers)
