@@ -295,6 +295,7 @@ func TestP23_DrainBeforeStop(t *testing.T) {
 		r.mark(pod, time.Minute, false)
 		r.mark(other, time.Minute, false)
 		r.pass(time.Second)
+		r.mark(other, time.Minute, false) // the bound counts from the first mark
 		if got := r.running(); len(got) != 2 {
 			t.Errorf("%v run before they are released, want both", got)
 		}

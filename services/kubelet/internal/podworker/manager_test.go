@@ -1,6 +1,7 @@
 package podworker
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,11 +156,23 @@ func TestNodeRefusesWhatDoesNotFit(t *testing.T) {
 		if got := len(r.begun()); got != 1 {
 			t.Errorf("%d containers were started, want 1", got)
 		}
-		r.restart(orderOf(big)) // what is there holds what it holds before anyone else is let in
-		again := r.run(objtest.Pod("again").Request(corev1.ResourceCPU, "2"))
-		if s := r.status(again); s.Phase != corev1.PodFailed {
-			t.Errorf("phase %s beside an adopted pod, want Failed", s.Phase)
+		orders := []*state.Order{orderOf(big)}
+		for i := range 10 {
+			orders = append(orders, orderOf(objtest.Pod(fmt.Sprint("late-", i)).Request(corev1.ResourceCPU, "2").Node("n1").Obj()))
 		}
+		r.restart(orders...) // what is there holds what it holds before anyone else is let in
+		for _, o := range orders[1:] {
+			if s := r.status(o.Pod); s.Phase != corev1.PodFailed {
+				t.Errorf("%s is %s beside an adopted pod, want Failed", o.Pod.Name, s.Phase)
+			}
+		}
+		small := r.run(objtest.Pod("small").RestartPolicy(corev1.RestartPolicyNever).Request(corev1.ResourceCPU, "1"))
+		r.machine.End(runtime.ContainerID(string(small.UID), "c", 0), 0, false)
+		synctest.Wait()
+		if s := r.status(r.run(objtest.Pod("next").Request(corev1.ResourceCPU, "1"))); s.Phase != corev1.PodRunning {
+			t.Errorf("phase %s when another has ended, want Running", s.Phase)
+		}
+		r.remove(objtest.Pod("next").Obj())
 		r.remove(big)
 		after := r.run(objtest.Pod("after").Request(corev1.ResourceCPU, "4"))
 		if s := r.status(after); s.Phase != corev1.PodRunning {

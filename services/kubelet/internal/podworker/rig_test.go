@@ -224,14 +224,18 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// start starts a kubelet over the machine.
-func (r *rig) start() {
+// start starts a kubelet over the machine, with orders from its disk.
+func (r *rig) start(orders ...*state.Order) {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	run := r.machine.Runtime()
 	r.manager = NewManager(Deps{
 		Runtime: run, Images: r.images, Network: r.network, Volumes: r.volumes, Contents: r.contents, Reporter: r.reports,
 		Notes: note.New("kubelet", "n1", r.note), Node: r.node,
 	})
+	for _, o := range orders {
+		r.tell(o)
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := run.Run(ctx); err != nil {
@@ -263,11 +267,9 @@ func (r *rig) start() {
 
 // restart kills the kubelet and starts the next one, which is given orders from its disk.
 func (r *rig) restart(orders ...*state.Order) {
+	r.t.Helper()
 	r.stop()
-	r.start()
-	for _, o := range orders {
-		r.order(o)
-	}
+	r.start(orders...)
 }
 
 func (r *rig) note(e *corev1.Event, _ []byte) error {
