@@ -129,10 +129,10 @@ func TestReportBecomesStatus(t *testing.T) {
 
 		r := of(pod, 7, "")
 		r.Status.PodIP = "10.244.0.2"
-		r.Status.QOSClass = corev1.PodQOSGuaranteed                                                          // not the node's to say
-		r.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}, { // nor is this
-			Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
-		}}
+		r.Status.QOSClass, r.Status.NominatedNodeName = corev1.PodQOSGuaranteed, "n2" // not the node's to say, nor whether it is scheduled
+		r.Status.Conditions = []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: corev1.PodScheduled, Status: corev1.ConditionFalse},
+		}
 		a.wantOutcomes(a.send("n1", 3, r), state.Accepted)
 
 		a.Fresh(t)
