@@ -151,7 +151,7 @@ func open(nc *nats.Conn, c *Call) (*receiver, error) {
 	return &receiver{sub: sub, call: c}, nil
 }
 
-func (r *receiver) close() { r.sub.Unsubscribe() } //nolint:errcheck // the connection is gone: so is the subscription
+func (r *receiver) close() { r.sub.Unsubscribe() }
 
 // next is the next piece; foreign messages are passed over.
 func (r *receiver) next(ctx context.Context, patience time.Duration) (*nats.Msg, error) {

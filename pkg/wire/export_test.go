@@ -14,3 +14,20 @@ func SkipFrame(s *Session) {
 	defer s.mu.Unlock()
 	s.sent++
 }
+
+// SessionWindow is how many bytes of one channel may be on their way.
+const SessionWindow = sessionWindow
+
+// Send sends one frame of data whatever the other side allows.
+func Send(s *Session, c Channel, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.send(frameData, c, data)
+}
+
+// Queued counts the frames of a channel that arrived and were not yet read.
+func Queued(s *Session, c Channel) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lanes[c].queue)
+}

@@ -24,7 +24,7 @@ func Serve(ctx context.Context, nc *nats.Conn, s Service) error {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone: so is the subscription
+	defer sub.Unsubscribe()
 	room := make(chan struct{}, s.Limit)
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
@@ -79,6 +79,14 @@ func Handle(ctx context.Context, in *Incoming, handle Handler) {
 	}()
 	if err := handle(ctx, in); err != nil {
 		in.fail(ctx, err)
+	}
+}
+
+// unheard logs that something could not be sent for which nobody here waits: the connection is down, and the other side notices
+// the silence.
+func unheard(err error) {
+	if err != nil {
+		slog.Debug("not sent; the other side notices the silence", "component", "wire", "err", err)
 	}
 }
 

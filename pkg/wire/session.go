@@ -82,6 +82,7 @@ type Session struct {
 type lane struct {
 	queue   [][]byte // arrived and not yet read
 	atEnd   bool     // no more will arrive
+	arrived uint64   // bytes received
 	taken   uint64   // bytes read
 	granted uint64   // bytes read that the other side knows of
 	written uint64   // bytes sent
@@ -175,7 +176,7 @@ func (s *Session) Close(reason error) {
 		if reason != nil {
 			text = reason.Error()
 		}
-		s.send(frameClose, 0, []byte(text)) //nolint:errcheck // the other side notices the silence
+		unheard(s.send(frameClose, 0, []byte(text)))
 		s.end(io.EOF)
 	}
 }
@@ -185,7 +186,7 @@ func (s *Session) end(reason error) {
 	if s.ended == nil {
 		s.ended = reason
 		s.cancel(reason)
-		s.sub.Unsubscribe() //nolint:errcheck // the connection is gone: so is the subscription
+		s.sub.Unsubscribe()
 		s.changed.Broadcast()
 	}
 }
@@ -217,7 +218,7 @@ func (s *Session) keep(ctx context.Context) {
 			return
 		case <-beat.C:
 			s.mu.Lock()
-			s.send(framePing, 0, nil) //nolint:errcheck // the other side notices the silence
+			unheard(s.send(framePing, 0, nil))
 			s.mu.Unlock()
 		}
 	}
@@ -227,7 +228,9 @@ func (s *Session) receive(ctx context.Context) {
 	for {
 		m, err := s.next(ctx)
 		s.mu.Lock()
-		if err != nil {
+		if ctx.Err() != nil {
+			s.end(context.Cause(ctx))
+		} else if err != nil {
 			s.end(fmt.Errorf("%w: %w", ErrSessionBroken, err))
 		} else if len(m.Data) >= frameHeader && subtle.ConstantTimeCompare(m.Data[:secretSize], s.secret) == 1 {
 			s.take(m.Data[secretSize:])
@@ -257,7 +260,13 @@ func (s *Session) take(frame []byte) {
 	l := &s.lanes[c]
 	switch kind {
 	case frameData:
-		l.queue = append(l.queue, data)
+		if l.arrived += uint64(len(data)); l.arrived-l.taken > sessionWindow {
+			s.end(fmt.Errorf("%w: the other side sent more than it may", ErrSessionBroken))
+			return
+		}
+		if len(data) > 0 { // nothing would be held by no window
+			l.queue = append(l.queue, data)
+		}
 	case frameEnd:
 		l.atEnd = true
 	case frameCredit:
@@ -310,16 +319,19 @@ func (s *Session) grant(c Channel, n int) {
 	l.taken += uint64(n)
 	if l.taken-l.granted >= sessionWindow/4 {
 		l.granted = l.taken
-		s.send(frameCredit, c, binary.BigEndian.AppendUint64(nil, l.granted)) //nolint:errcheck // the other side notices the silence
+		unheard(s.send(frameCredit, c, binary.BigEndian.AppendUint64(nil, l.granted)))
 	}
 }
 
-// Document is the next frame of a channel, whole: for [Control].
+// Document is the next frame of a channel, whole: for [Control]. It ends with io.EOF as a Reader does.
 func (s *Session) Document(c Channel) ([]byte, error) {
 	l := &s.lanes[c]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(l.queue) == 0 {
+		if l.atEnd {
+			return nil, io.EOF
+		}
 		if s.ended != nil {
 			return nil, s.ended
 		}

@@ -111,7 +111,7 @@ func (st *Stream) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-beat.C:
-			st.send(nil, false) //nolint:errcheck // the connection is down: patience decides
+			unheard(st.send(nil, false))
 		case <-st.heard:
 			patience.Reset(streamPatience)
 		case <-patience.C:
@@ -178,9 +178,9 @@ func (st *Stream) Close(failure error) {
 	switch {
 	case gone:
 	case failure != nil:
-		st.in.Fail(failure) //nolint:errcheck // the receiver notices the silence
+		unheard(st.in.Fail(failure))
 	default:
-		st.send(nil, true) //nolint:errcheck // the receiver notices the silence
+		unheard(st.send(nil, true))
 	}
 }
 
@@ -196,7 +196,7 @@ func Follow(ctx context.Context, nc *nats.Conn, api API, c Call, take func([]byt
 	var address string
 	defer func() {
 		if address != "" {
-			nc.Publish(address, []byte(stopFlow)) //nolint:errcheck // the sender notices the silence
+			unheard(nc.Publish(address, []byte(stopFlow)))
 		}
 	}()
 	acked := 0
