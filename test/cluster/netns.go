@@ -108,6 +108,7 @@ func sweepStale(t testing.TB, bin string) {
 			down.Env = append(os.Environ(), "MILLRACE_CONFIG="+filepath.Join(run, "context"))
 			if out, err := down.CombinedOutput(); err != nil {
 				t.Logf("clean up after a test that was killed: %v\n%s", err, out)
+				continue // the next test tries again
 			}
 		}
 		if exists(n.file) {

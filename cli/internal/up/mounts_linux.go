@@ -15,7 +15,7 @@ func unmountBelow(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer func() { _ = f.Close() }()
 	var mounts []string
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,20 +50,24 @@ func readState(c *Config) (*State, error) {
 		return nil, err
 	}
 	var s State
-	if err := json.Unmarshal(body, &s); err != nil || !alive(s.PID) {
-		return nil, nil //nolint:nilerr // what a killed supervisor left behind
+	if err := json.Unmarshal(body, &s); err != nil {
+		slog.Warn("the state of a cluster cannot be read and counts for nothing", "file", c.stateFile(), "err", err)
+		return nil, nil
+	}
+	if !alive(s.PID) {
+		return nil, nil // what a killed supervisor left behind
 	}
 	return &s, nil
 }
 
-// alive says that a process exists and is a supervisor: pids are used again.
+// alive says that a process exists and is a supervisor: pids are used again. Its program may have been replaced since.
 func alive(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
 	}
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	self, selfErr := os.Executable()
-	return err == nil && selfErr == nil && filepath.Base(program) == filepath.Base(self)
+	return err == nil && selfErr == nil && filepath.Base(strings.TrimSuffix(program, " (deleted)")) == filepath.Base(self)
 }
 
 // child is one process and its life so far.
@@ -102,7 +107,11 @@ func Supervise(ctx context.Context, c *Config) error {
 	}
 	runtime.LockOSThread() // never unlocked: the thread lives as long as the process
 	s := &supervisor{config: c, exits: make(chan exit)}
-	defer os.Remove(c.stateFile()) //nolint:errcheck // a state without a supervisor counts for nothing
+	defer func() { // a state without a supervisor counts for nothing
+		if err := os.Remove(c.stateFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			slog.Warn("the state stays behind", "err", err)
+		}
+	}()
 	for _, p := range processes {
 		s.children = append(s.children, &child{process: p})
 	}
@@ -123,10 +132,11 @@ func (s *supervisor) start(ch *child) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()                               //nolint:errcheck // the child has its own
-	cmd := exec.Command(ch.args[0], ch.args[1:]...) //nolint:noctx // it outlives no context: the supervisor stops it in order
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	defer func() { _ = out.Close() }() // the child has its own
+	cmd := &exec.Cmd{                  // no context ends it: the supervisor stops its children in order
+		Path: ch.args[0], Args: ch.args, Stdout: out, Stderr: out,
+		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true},
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", ch.name, err)
 	}
@@ -192,8 +202,15 @@ func (s *supervisor) stopAll() {
 	}
 }
 
+// signal sends a signal; a process that has ended is none the worse for it: its exit will be read.
+func (ch *child) signal(sig syscall.Signal) {
+	if err := ch.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		slog.Error("process cannot be signalled", "name", ch.name, "signal", sig.String(), "err", err)
+	}
+}
+
 func (s *supervisor) stop(ch *child) {
-	ch.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it has ended: its exit will be read
+	ch.signal(syscall.SIGTERM)
 	patience := time.NewTimer(stopPatience)
 	defer patience.Stop()
 	for {
@@ -206,7 +223,7 @@ func (s *supervisor) stop(ch *child) {
 			}
 		case <-patience.C:
 			slog.Warn("process does not end: killing it", "name", ch.name)
-			ch.cmd.Process.Kill() //nolint:errcheck // it has ended: its exit will be read
+			ch.signal(syscall.SIGKILL)
 		}
 	}
 }

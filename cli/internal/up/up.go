@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"millrace.dev/cli/internal/terminal"
 	"millrace.dev/pkg/clock"
 )
 
@@ -47,7 +48,7 @@ func Start(ctx context.Context, c *Config, args []string, progress io.Writer) (a
 		if err := free(c.Listen); err != nil {
 			return false, err
 		}
-		if supervisor, err = detach(c, args); err != nil {
+		if supervisor, err = detach(ctx, c, args); err != nil {
 			return false, err
 		}
 	}
@@ -82,7 +83,7 @@ func requirements(c *Config) error {
 }
 
 func free(address string) error {
-	l, err := net.Listen("tcp", address) //nolint:noctx // it does not block
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s cannot be listened on (%w); end what uses it, or choose another with --listen", address, err)
 	}
@@ -90,7 +91,7 @@ func free(address string) error {
 }
 
 // detach starts the supervisor as a process of its own session.
-func detach(c *Config, args []string) (*exec.Cmd, error) {
+func detach(ctx context.Context, c *Config, args []string) (*exec.Cmd, error) {
 	if err := os.MkdirAll(c.logDir(), 0o711); err != nil {
 		return nil, err
 	}
@@ -98,12 +99,12 @@ func detach(c *Config, args []string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() //nolint:errcheck // the supervisor has its own
+	defer func() { _ = out.Close() }() // the supervisor has its own
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, append([]string{"up", "--foreground"}, args...)...) //nolint:noctx // it outlives this process
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, append([]string{"up", "--foreground"}, args...)...) // it outlives this process
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -128,7 +129,7 @@ func awaitReady(ctx context.Context, c *Config, supervisor *exec.Cmd, progress i
 		}
 		if text := strings.Join(waiting, ", "); text != told {
 			told = text
-			fmt.Fprintf(progress, "waiting for %s\n", text) //nolint:errcheck // a terminal that is gone
+			terminal.Tell(progress, "waiting for %s\n", text)
 		}
 		select {
 		case err := <-died:
@@ -184,7 +185,7 @@ func ready(ctx context.Context, socket string) bool {
 	if err != nil {
 		return false
 	}
-	defer response.Body.Close() //nolint:errcheck // it was only read
+	defer func() { _ = response.Body.Close() }()
 	return response.StatusCode == http.StatusOK
 }
 
@@ -206,7 +207,7 @@ func Stop(ctx context.Context, c *Config, purge bool, progress io.Writer) error 
 		return err
 	}
 	if s != nil {
-		fmt.Fprintln(progress, "stopping the processes") //nolint:errcheck // a terminal that is gone
+		terminal.Tell(progress, "stopping the processes\n")
 		if err := end(ctx, s.PID); err != nil {
 			return err
 		}
@@ -258,14 +259,16 @@ func end(ctx context.Context, pid int) error {
 // cleanNode has the kubelet's program end the containers and remove what they left.
 func cleanNode(ctx context.Context, c *Config, purge bool, progress io.Writer) error {
 	config := filepath.Join(c.configDir(), "kubelet.yaml")
-	if _, err := os.Stat(config); err != nil {
-		return nil //nolint:nilerr // there never was a node
+	if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) {
+		return nil // there never was a node
+	} else if err != nil {
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(progress, "ending the containers") //nolint:errcheck // a terminal that is gone
+	terminal.Tell(progress, "ending the containers\n")
 	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(self), "millrace-kubelet"), "cleanup", "--config", config,
 		fmt.Sprintf("--purge=%v", purge))
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -1,0 +1,70 @@
+//go:build linux
+
+package up
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// waitVariable has the test program do nothing but wait for the end of its input.
+const waitVariable = "MILLRACE_TEST_WAIT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(waitVariable) != "" {
+		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is all that matters
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A cluster is found, and can be stopped, by a millrace that was built since it was started.
+func TestAliveWhenItsProgramIsReplaced(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), filepath.Base(self))
+	if err := os.Link(self, program); err != nil {
+		body, err := os.ReadFile(self)
+		if err == nil {
+			err = os.WriteFile(program, body, 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Env = append(os.Environ(), waitVariable+"=yes")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !alive(cmd.Process.Pid) {
+		t.Error("a supervisor that runs is not found")
+	}
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	if !alive(cmd.Process.Pid) {
+		t.Error("a supervisor whose program was replaced is not found")
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if alive(cmd.Process.Pid) {
+		t.Error("a process that has ended is found")
+	}
+	if alive(os.Getppid()) {
+		t.Error("another program is taken for a supervisor")
+	}
+}
