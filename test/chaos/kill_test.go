@@ -163,7 +163,7 @@ func (l *clients) write(ctx context.Context, hand int) {
 			_, err = l.c.Client.Delete(context.WithoutCancel(ctx), ref, metav1.DeleteOptions{})
 			delete(mine, name)
 		default:
-			err = l.c.TryUpdate(scheme.ConfigMaps, &corev1.ConfigMap{
+			err = l.c.TryUpdate(context.WithoutCancel(ctx), scheme.ConfigMaps, &corev1.ConfigMap{
 				TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 				ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{"kill": "yes"}},
 				Data:       map[string]string{"value": value},

@@ -210,9 +210,9 @@ func (c *Cluster) AwaitEvent(namespace, name, typ, reason, message string) {
 }
 
 // TryUpdate replaces an object by obj and returns what the api says.
-func (c *Cluster) TryUpdate(resource string, obj scheme.Object) error {
+func (c *Cluster) TryUpdate(ctx context.Context, resource string, obj scheme.Object) error {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	body, err := json.Marshal(obj)
 	if err != nil {

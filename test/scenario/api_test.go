@@ -97,11 +97,11 @@ func TestS8_1_Conflict(t *testing.T) {
 		}
 	}
 	first.Data["key"], second.Data["key"] = "two", "three"
-	if err := c.TryUpdate(scheme.ConfigMaps, &first); err != nil {
+	if err := c.TryUpdate(t.Context(), scheme.ConfigMaps, &first); err != nil {
 		t.Fatal(err)
 	}
 	want := `Operation cannot be fulfilled on configmaps "settings": the object has been modified; please apply your changes to the latest version and try again`
-	if err := c.TryUpdate(scheme.ConfigMaps, &second); !apierrors.IsConflict(err) || err.Error() != want {
+	if err := c.TryUpdate(t.Context(), scheme.ConfigMaps, &second); !apierrors.IsConflict(err) || err.Error() != want {
 		t.Errorf("update with a stale resourceVersion: %v, want %s", err, want)
 	}
 	var now corev1.ConfigMap
@@ -176,10 +176,10 @@ func TestS8_1_Watch(t *testing.T) {
 		switch got = append(got, e.Type+" "+m.Name+" "+m.Data["key"]); len(got) {
 		case 1:
 			m.Data["key"] = "y"
-			return c.TryUpdate(scheme.ConfigMaps, &m)
+			return c.TryUpdate(t.Context(), scheme.ConfigMaps, &m)
 		case 2:
 			m.Labels["app"] = "hidden" // leaves the selection
-			return c.TryUpdate(scheme.ConfigMaps, &m)
+			return c.TryUpdate(t.Context(), scheme.ConfigMaps, &m)
 		case 3:
 			return done
 		}

@@ -67,7 +67,7 @@ func (a *attacker) mayNotHear(subjects ...string) {
 		if !a.refused(s) {
 			a.t.Errorf("may subscribe to %s", s)
 		}
-		sub.Unsubscribe() //nolint:errcheck // refused anyway
+		sub.Unsubscribe()
 	}
 }
 

@@ -165,7 +165,7 @@ func forbidden(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	pod := c.Pod("default", "life")
 	pod.Spec.Containers[0].Command = []string{"true"}
-	err := c.TryUpdate(scheme.Pods, pod)
+	err := c.TryUpdate(t.Context(), scheme.Pods, pod)
 	want := "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
 		"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` " +
 		"(allow it to be set to 1 if it was previously negative)"
@@ -174,7 +174,7 @@ func forbidden(t *testing.T, c *cluster.Cluster) {
 	}
 	pod = c.Pod("default", "life")
 	pod.Labels = map[string]string{"changed": "yes"}
-	if err := c.TryUpdate(scheme.Pods, pod); err != nil {
+	if err := c.TryUpdate(t.Context(), scheme.Pods, pod); err != nil {
 		t.Errorf("change of a label: %v", err)
 	}
 }
