@@ -110,7 +110,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("feed %s: %w", f.config.Subject, err)
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone: so is the subscription
+	defer sub.Unsubscribe()
 	connected := f.nc.StatusChanged(nats.CONNECTED)
 	defer f.nc.RemoveStatusListener(connected)
 	ctx, cancel := context.WithCancel(ctx)

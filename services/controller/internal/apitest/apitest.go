@@ -236,7 +236,7 @@ func (a *API) Delete(_ context.Context, ref state.ObjectRef, o metav1.DeleteOpti
 		case old == nil:
 			return answered(apierrors.NewNotFound(resource(ref.Resource), ref.Name))
 		case o.Preconditions != nil && o.Preconditions.UID != nil && *o.Preconditions.UID != old.GetUID():
-			return answered(apierrors.NewConflict(resource(ref.Resource), ref.Name, errors.New("Precondition failed: UID"))) //nolint:staticcheck // Kubernetes' own sentence
+			return answered(apierrors.NewConflict(resource(ref.Resource), ref.Name, errors.New("Precondition failed: UID")))
 		}
 		b, err := a.change(old, end(old.DeepCopyObject().(scheme.Object), o))
 		if err != nil {

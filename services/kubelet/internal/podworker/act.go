@@ -64,13 +64,13 @@ func (w *worker) setUp(ctx context.Context) {
 	w.seen.leftovers = true
 	sandbox, err := w.Runtime.CreatePod(ctx, makeSandbox(pod))
 	if err != nil {
-		w.holdPod(ctx, reasonFailedSandbox, fmt.Errorf("Failed to create pod sandbox: %w", err)) //nolint:staticcheck // Kubernetes' own sentence
+		w.holdPod(ctx, reasonFailedSandbox, fmt.Errorf("Failed to create pod sandbox: %w", err))
 		return
 	}
 	w.seen.sandbox = true
 	if !pod.Spec.HostNetwork {
 		if _, err := w.Network.Attach(ctx, sandbox.NetNS, string(pod.UID)); err != nil {
-			w.holdPod(ctx, reasonFailedSandbox, fmt.Errorf("Failed to create pod sandbox: %w", err)) //nolint:staticcheck // Kubernetes' own sentence
+			w.holdPod(ctx, reasonFailedSandbox, fmt.Errorf("Failed to create pod sandbox: %w", err))
 			return
 		}
 	}
@@ -208,7 +208,7 @@ func (w *worker) fetchContents(ctx context.Context) (*contents, error) {
 func (w *worker) image(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (localImage, error) {
 	name, err := image.Normalize(c.Image)
 	if err != nil {
-		w.holdImage(ctx, c, reasonInvalidImageName, fmt.Errorf("Failed to apply default image tag %q: %w", c.Image, err)) //nolint:staticcheck // Kubernetes' own sentence
+		w.holdImage(ctx, c, reasonInvalidImageName, fmt.Errorf("Failed to apply default image tag %q: %w", c.Image, err))
 		return localImage{}, err
 	}
 	local, err := w.Images.Get(ctx, name)
@@ -222,7 +222,7 @@ func (w *worker) image(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 			fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", c.Image))
 		return named(local, name), nil
 	case !present && c.ImagePullPolicy == corev1.PullNever:
-		err = fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image) //nolint:staticcheck // Kubernetes' own sentence
+		err = fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image)
 		w.holdImage(ctx, c, reasonErrImageNeverPull, err)
 		return localImage{}, err
 	}
