@@ -52,7 +52,7 @@ func helpThen(cmd *cobra.Command, err error) error {
 // only is the one argument that a command takes.
 func only(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) != 1 {
-		return "", helpThen(cmd, fmt.Errorf("Unexpected args: %v", args)) //nolint:staticcheck // kubectl's own sentence
+		return "", helpThen(cmd, fmt.Errorf("Unexpected args: %v", args))
 	}
 	return args[0], nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"millrace.dev/cli/internal/contextfile"
 	"millrace.dev/cli/internal/factory"
+	"millrace.dev/cli/internal/terminal"
 )
 
 func currentContext(f *factory.Factory) *cobra.Command {
@@ -67,7 +68,7 @@ func setContext(f *factory.Factory) *cobra.Command {
 			"  # Set the namespace that is meant when none is named\n  millrace config set-context --current --namespace=team",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return helpThen(cmd, fmt.Errorf("Unexpected args: %v", args)) //nolint:staticcheck // kubectl's own sentence
+				return helpThen(cmd, fmt.Errorf("Unexpected args: %v", args))
 			}
 			name := ""
 			if len(args) == 1 {
@@ -119,7 +120,7 @@ func renameContext(f *factory.Factory) *cobra.Command {
 		Example: "  # Rename the context 'old-name' to 'new-name' in your config file\n  millrace config rename-context old-name new-name",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return helpThen(cmd, fmt.Errorf("Unexpected args: %v", args)) //nolint:staticcheck // kubectl's own sentence
+				return helpThen(cmd, fmt.Errorf("Unexpected args: %v", args))
 			}
 			from, to := args[0], args[1]
 			return edit(f, func(c *contextfile.Config) (string, error) {
@@ -170,7 +171,7 @@ func deleteContext(f *factory.Factory) *cobra.Command {
 	return deletion(f, "context", "  # Delete the context for the far cluster\n  millrace config delete-context far", func(c *contextfile.Config, name string) string {
 		if path := c.DeleteContext(name); path != "" {
 			if c.CurrentContext() == name {
-				fmt.Fprintln(f.Err, `warning: this removed your active context, use "millrace config use-context" to select a different one`) //nolint:errcheck // nobody is left to be warned
+				terminal.Tell(f.Err, "warning: this removed your active context, use \"millrace config use-context\" to select a different one\n")
 			}
 			return path
 		}

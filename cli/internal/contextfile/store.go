@@ -132,7 +132,7 @@ func lock(files Files) (unlock func(), err error) {
 	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the config file: %w", err), d.Close())
 	}
-	return func() { d.Close() }, nil //nolint:errcheck // closing is what unlocks; there is nothing to be lost
+	return func() { _ = d.Close() }, nil // closing is what unlocks; there is nothing to be lost
 }
 
 // Remember adds a cluster on this machine under its name, with the file of the credential to use there, and makes it the

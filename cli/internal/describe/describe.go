@@ -79,7 +79,7 @@ func New(f *factory.Factory) *cobra.Command {
 
 func (c *command) run(ctx context.Context) error {
 	if len(c.query.Args) == 0 && len(c.query.Files.Names) == 0 {
-		return fmt.Errorf("You must specify the type of resource to describe. Use \"millrace api-resources\" for a complete list of supported resources.") //nolint:staticcheck // kubectl's own sentence
+		return fmt.Errorf("You must specify the type of resource to describe. Use \"millrace api-resources\" for a complete list of supported resources.")
 	}
 	namespace, named, err := c.Namespace()
 	if err != nil {

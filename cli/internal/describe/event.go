@@ -36,7 +36,7 @@ func (d *describer) tellEvents(ctx context.Context, w *writer, obj scheme.Object
 	slices.SortStableFunc(events, func(a, b corev1.Event) int {
 		return cmp.Or(a.LastTimestamp.Compare(b.LastTimestamp.Time), a.EventTime.Compare(b.EventTime.Time))
 	})
-	w.tab.Flush() //nolint:errcheck // it writes into memory
+	w.flush()
 	w.line(0, "Events:")
 	w.line(1, "Type\tReason\tAge\tFrom\tMessage")
 	w.line(1, "----\t------\t----\t----\t-------")

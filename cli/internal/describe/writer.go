@@ -36,14 +36,17 @@ func newWriter(now time.Time) *writer {
 
 // String is all that was written.
 func (w *writer) String() string {
-	w.tab.Flush() //nolint:errcheck // it writes into memory
+	w.flush()
 	return w.text.String()
 }
+
+// flush aligns what was written so far. It writes into memory, which never fails; so does put.
+func (w *writer) flush() { _ = w.tab.Flush() }
 
 // put writes text as it is but for what would command a terminal.
 func (w *writer) put(level int, format string, args ...any) {
 	text := print.Harmless(fmt.Sprintf(format, args...))
-	fmt.Fprint(w.tab, strings.Repeat(indent, level), text) //nolint:errcheck // it writes into memory
+	_, _ = fmt.Fprint(w.tab, strings.Repeat(indent, level), text)
 }
 
 // line writes one line.

@@ -155,7 +155,7 @@ func (c *command) chooseTerminal() {
 	case c.tty && !terminal.Is(c.In):
 		c.tty = false
 		if !c.quiet {
-			fmt.Fprintln(c.Err, "Unable to use a TTY - input is not a terminal or the right kind of file") //nolint:errcheck // nobody is left to be told
+			terminal.Tell(c.Err, "Unable to use a TTY - input is not a terminal or the right kind of file\n")
 		}
 	}
 }
@@ -167,7 +167,11 @@ func (c *command) execute(ctx context.Context, api *client.Client, pod *corev1.P
 		if err != nil {
 			return fmt.Errorf("use the terminal: %w", err)
 		}
-		defer restore() //nolint:errcheck // the terminal is gone
+		defer func() {
+			if err := restore(); err != nil {
+				c.Warn("the terminal could not be made what it was: %v", err)
+			}
+		}()
 	}
 	session, done, err := target.Session(ctx, api, client.VerbExec, pod, options)
 	if err != nil {

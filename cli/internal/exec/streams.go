@@ -62,14 +62,14 @@ func (s *streams) pass(ctx context.Context, o corev1.PodExecOptions) error {
 func (s *streams) passInput() {
 	input := s.Writer(wire.Stdin)
 	if _, err := io.Copy(input, s.in); err == nil {
-		input.Close() //nolint:errcheck // the session is over
+		_ = input.Close() // fails only when the session is over
 	}
 }
 
 // passSize tells the size of the terminal whenever it changes.
 func (s *streams) passSize(ctx context.Context) {
 	to := s.Writer(wire.Control)
-	terminal.Follow(ctx, s.in, func(size terminal.Size) error { //nolint:errcheck // the session is over
+	_ = terminal.Follow(ctx, s.in, func(size terminal.Size) error { // fails only when the session is over
 		document, err := json.Marshal(control{Resize: &size})
 		if err != nil {
 			return err

@@ -34,7 +34,7 @@ func DryRunOf(cmd *cobra.Command) (DryRun, error) {
 	case DryRunNone, DryRunClient, DryRunServer:
 		return d, nil
 	default:
-		return "", fmt.Errorf(`Invalid dry-run value (%s). Must be "none", "server", or "client".`, text) //nolint:staticcheck // kubectl's own sentence
+		return "", fmt.Errorf(`Invalid dry-run value (%s). Must be "none", "server", or "client".`, text)
 	}
 }
 

@@ -136,7 +136,7 @@ func (f *Factory) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.nc != nil {
-		f.nc.FlushTimeout(flushTimeout) //nolint:errcheck // the last words of a process that ends
+		_ = f.nc.FlushTimeout(flushTimeout) // the last words, which only spare the other side a wait
 		f.nc.Close()
 		f.nc, f.client = nil, nil
 	}
@@ -196,5 +196,5 @@ func (f *Factory) Warn(format string, args ...any) {
 	if terminal.Colour(f.Err, f.Environment) {
 		head = "\x1b[33;1mWarning:\x1b[0m"
 	}
-	fmt.Fprintf(f.Err, "%s %s\n", head, fmt.Sprintf(format, args...)) //nolint:errcheck // nobody is left to be warned
+	terminal.Tell(f.Err, "%s %s\n", head, fmt.Sprintf(format, args...))
 }

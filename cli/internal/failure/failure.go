@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"millrace.dev/cli/internal/terminal"
 )
 
 // Code is the exit code of whatever fails without a code of its own.
@@ -59,11 +61,17 @@ func (l ListError) Error() string {
 // Unwrap gives the single errors.
 func (l ListError) Unwrap() []error { return l }
 
+// AsList is the list that err itself is. One inside a sentence stays there: the sentence is what is shown.
+func AsList(err error) (ListError, bool) {
+	list, ok := err.(ListError) //nolint:errorlint // the list itself, not one that is wrapped
+	return list, ok
+}
+
 // Join makes one error of several: nil of none, the error itself of one. Lists among them become part of the whole.
 func Join(errs ...error) error {
 	var list ListError
 	for _, err := range errs {
-		if more, ok := err.(ListError); ok { //nolint:errorlint // a list that stands inside a sentence stays there
+		if more, ok := AsList(err); ok {
 			list = append(list, more...)
 		} else if err != nil {
 			list = append(list, err)
@@ -93,7 +101,7 @@ func While(act, source string, err error) error {
 
 // IsNotFound says that err, or each error of a list, is an answer 404.
 func IsNotFound(err error) bool {
-	if list, ok := err.(ListError); ok { //nolint:errorlint // only the list itself is looked into
+	if list, ok := AsList(err); ok {
 		return !slices.ContainsFunc(list, func(err error) bool { return !IsNotFound(err) })
 	}
 	status, ok := statusOf(err)
@@ -119,14 +127,14 @@ func Print(w io.Writer, err error) int {
 		code = exit.Code
 	}
 	if text := Text(err); text != "" {
-		fmt.Fprintln(w, strings.TrimSuffix(text, "\n")) //nolint:errcheck // nobody is left to be told
+		terminal.Tell(w, "%s\n", strings.TrimSuffix(text, "\n"))
 	}
 	return code
 }
 
 // Text is what a person should read of err.
 func Text(err error) string {
-	if list, ok := err.(ListError); ok { //nolint:errorlint // only the list itself is printed as lines
+	if list, ok := AsList(err); ok {
 		lines := make([]string, len(list))
 		for i, err := range list {
 			lines[i] = plain(err)

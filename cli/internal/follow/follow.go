@@ -165,7 +165,7 @@ func (r *run) listAgain(ctx context.Context) error {
 }
 
 func metadata(o *resource.Object) (meta metav1.PartialObjectMetadata) {
-	json.Unmarshal(o.Raw, &meta) //nolint:errcheck // it was read before
+	_ = json.Unmarshal(o.Raw, &meta) // it was read before
 	return meta
 }
 

@@ -12,6 +12,7 @@ import (
 	"millrace.dev/cli/internal/failure"
 	"millrace.dev/cli/internal/print"
 	"millrace.dev/cli/internal/resource"
+	"millrace.dev/cli/internal/terminal"
 )
 
 const long = `Display one or many resources.
@@ -135,16 +136,16 @@ func (c *command) complete(cmd *cobra.Command) error {
 	watching := c.watch || c.watchOnly
 	switch {
 	case !watching && len(c.query.Args) == 0 && len(c.query.Files.Names) == 0:
-		fmt.Fprintf(c.Err, "You must specify the type of resource to get. Use \"%s api-resources\" for a complete list of supported resources.\n\n", cmd.Root().Name()) //nolint:errcheck // the error follows
+		terminal.Tell(c.Err, "You must specify the type of resource to get. Use \"%s api-resources\" for a complete list of supported resources.\n\n", cmd.Root().Name())
 		return failure.Usagef(cmd, "Required resource not specified.")
 	case c.table.ShowLabels && c.output != print.Table && c.output != print.Wide:
 		return fmt.Errorf("--show-labels option cannot be used with %s printer", c.output)
 	case c.watchEvents && !watching:
 		return errors.New("--output-watch-events option can only be used with --watch or --watch-only")
 	case c.watch && c.sortBy != "":
-		fmt.Fprintln(c.Err, "warning: --watch requested, --sort-by will be ignored for watch events received") //nolint:errcheck // nobody is left to be warned
+		terminal.Tell(c.Err, "warning: --watch requested, --sort-by will be ignored for watch events received\n")
 	case c.watchOnly && c.sortBy != "":
-		fmt.Fprintln(c.Err, "warning: --watch-only requested, --sort-by will be ignored") //nolint:errcheck // nobody is left to be warned
+		terminal.Tell(c.Err, "warning: --watch-only requested, --sort-by will be ignored\n")
 	}
 	return nil
 }
@@ -174,7 +175,7 @@ func (c *command) found(err error) error {
 	if !c.ignoreNotFound {
 		return err
 	}
-	list, ok := err.(failure.ListError) //nolint:errorlint // the list itself
+	list, ok := failure.AsList(err)
 	if !ok {
 		list = failure.ListError{err}
 	}

@@ -195,7 +195,8 @@ func (c *command) run(ctx context.Context, args []string) error {
 	}
 	o, err := target.Object(ctx, c.api, c.namespace, args[0])
 	if failure.IsNotFound(err) {
-		return fmt.Errorf("error from server (NotFound): %v in namespace %q", err, c.namespace) //nolint:errorlint // kubectl's own sentence, which is no longer the server's
+		// kubectl's own sentence, which is no longer the server's: only the text is kept.
+		return fmt.Errorf("error from server (NotFound): %s in namespace %q", err.Error(), c.namespace)
 	}
 	if err != nil {
 		return err

@@ -77,6 +77,6 @@ func (o *output) say(line string) error { return o.write("", []byte(line+"\n")) 
 // colourOf is always the same for a pod.
 func colourOf(pod string) int {
 	h := fnv.New32a()
-	io.WriteString(h, pod) //nolint:errcheck // it never fails
+	h.Write([]byte(pod))
 	return colours[h.Sum32()%uint32(len(colours))]
 }

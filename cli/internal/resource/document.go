@@ -69,7 +69,7 @@ func (q *Query) place(o *Object) error {
 		return nil
 	case o.Namespace != "":
 		if q.misplaced(o) {
-			return fmt.Errorf("the namespace from the provided object %q does not match the namespace %q. You must pass '--namespace=%s' to perform this operation.", //nolint:staticcheck // kubectl's own sentence
+			return fmt.Errorf("the namespace from the provided object %q does not match the namespace %q. You must pass '--namespace=%s' to perform this operation.",
 				o.Namespace, q.Namespace, o.Namespace)
 		}
 		return nil

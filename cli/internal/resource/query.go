@@ -53,7 +53,7 @@ Example resource specifications include:
    '<resource>'`
 
 // errNothing is the error of a command that names neither types nor files.
-var errNothing = errors.New(nothing) //nolint:staticcheck // kubectl's own sentence
+var errNothing = errors.New(nothing)
 
 // Select finds out what is asked for, without asking anyone. Of files that cannot be read whole, the error says what is missing
 // from the selection.

@@ -16,6 +16,7 @@ import (
 
 	"millrace.dev/cli/internal/factory"
 	"millrace.dev/cli/internal/failure"
+	"millrace.dev/cli/internal/terminal"
 )
 
 // Section is a heading of the help and the verbs under it.
@@ -79,7 +80,7 @@ func New(f *factory.Factory, sections []Section) *cobra.Command {
 	root.SetErr(f.Err)
 	f.AddFlags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nSee '%s --help' for usage.", err, cmd.CommandPath()) //nolint:staticcheck // kubectl's own sentence
+		return fmt.Errorf("%w\nSee '%s --help' for usage.", err, cmd.CommandPath())
 	})
 	for _, s := range sections {
 		root.AddGroup(&cobra.Group{ID: s.Title, Title: s.Title + ":"})
@@ -93,7 +94,7 @@ func New(f *factory.Factory, sections []Section) *cobra.Command {
 		root.SetHelpCommandGroupID(sections[len(sections)-1].Title)
 	}
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		fmt.Fprint(f.Out, helpOf(cmd)) //nolint:errcheck // nobody is left to be told
+		terminal.Tell(f.Out, "%s", helpOf(cmd))
 	})
 	root.AddCommand(options(f, root))
 	return root

@@ -3,6 +3,8 @@ package terminal
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -68,3 +70,7 @@ func Follow(ctx context.Context, stream any, each func(Size) error) error {
 		}
 	}
 }
+
+// Tell writes what a person should know beside the answer of a command: progress, warnings, failures, help. When the terminal
+// has gone nobody is left to be told; answers are never written so, for theirs is an error that counts.
+func Tell(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
