@@ -49,7 +49,7 @@ func (h *health) serve(ctx context.Context, address string) (stop func(), err er
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { h.answer(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { h.answer(w, h.notReady()) })
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(version.Get()) //nolint:errcheck // whoever asked has gone
+		_ = json.NewEncoder(w).Encode(version.Get()) // fails only when whoever asked has gone
 	})
 	mux.Handle("GET /metrics", h.meters.Handler())
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
@@ -63,7 +63,9 @@ func (h *health) serve(ctx context.Context, address string) (stop func(), err er
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		server.Shutdown(ctx) //nolint:errcheck // the process ends
+		if err := server.Shutdown(ctx); err != nil {
+			slog.Warn("health was cut off in the middle of an answer", "err", errors.Join(err, server.Close()))
+		}
 		<-done
 	}, nil
 }
@@ -84,17 +86,17 @@ func (h *health) answer(w http.ResponseWriter, failure error) {
 		http.Error(w, failure.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ok") //nolint:errcheck // whoever asked has gone
+	_, _ = fmt.Fprintln(w, "ok") // fails only when whoever asked has gone
 }
 
 // listen opens host:port or unix:/path; a socket that a killed process left behind is replaced.
 func listen(address string) (net.Listener, error) {
 	path, unix := strings.CutPrefix(address, "unix:")
 	if !unix {
-		return net.Listen("tcp", address) //nolint:noctx // it does not block
+		return net.Listen("tcp", address)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return net.Listen("unix", path) //nolint:noctx // it does not block
+	return net.Listen("unix", path)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -400,8 +401,11 @@ func noLostUpdate(t *testing.T, s store.Store) {
 					t.Errorf("Read: %v", err)
 					return
 				}
-				var n int
-				fmt.Sscan(string(got.Body), &n) //nolint:errcheck // the test wrote it
+				n, err := strconv.Atoi(string(got.Body))
+				if err != nil {
+					t.Errorf("Read: %v", err)
+					return
+				}
 				_, err = s.Write(t.Context(), Messages(t, Change("n", got.Revision, fmt.Sprint(n+1))))
 				if err == nil {
 					done++
