@@ -46,7 +46,7 @@ func (v *Verbs) watch(ctx context.Context, r *request) error {
 	}
 	if o.TimeoutSeconds != nil && *o.TimeoutSeconds > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*o.TimeoutSeconds)*time.Second)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(*o.TimeoutSeconds)*time.Second, errTimeOver)
 		defer cancel()
 	}
 	ctx, w.stream = v.Streams.Open(ctx, r.in, r.target.Identity)
@@ -112,9 +112,9 @@ func (w *watcher) run(ctx context.Context, cursor *watch.Cursor) error {
 		switch {
 		case err == nil:
 			err = w.tell(ctx, changes)
-		case ctx.Err() == nil && err == errBookmark: //nolint:errorlint // our own cause, never wrapped
+		case ctx.Err() == nil && errors.Is(err, errBookmark):
 			err = nil
-		case err == store.ErrExpired: //nolint:errorlint // Next says exactly this
+		case errors.Is(err, store.ErrExpired):
 			err = apierrors.NewResourceExpired("the watch fell behind the window of changes; list again")
 		}
 		if err == nil && !time.Now().Before(bookmark) {
@@ -127,7 +127,11 @@ func (w *watcher) run(ctx context.Context, cursor *watch.Cursor) error {
 	}
 }
 
-var errBookmark = errors.New("it is time for a bookmark")
+// Why a watch stops waiting for changes. Their own errors, because that of a deadline may tell of a time that was over elsewhere.
+var (
+	errBookmark = errors.New("it is time for a bookmark")
+	errTimeOver = errors.New("the time of the watch is over")
+)
 
 // over is the error that a watch ends with: none if its time is over; if this replica stops, one that says to go on with another.
 func over(ctx context.Context, err error) error {
@@ -135,7 +139,7 @@ func over(ctx context.Context, err error) error {
 	if cause == nil {
 		return err
 	}
-	if cause == context.DeadlineExceeded { //nolint:errorlint // the cause itself: another may tell of a time that was over elsewhere
+	if errors.Is(cause, errTimeOver) {
 		return nil
 	}
 	return unavailable(cause)
