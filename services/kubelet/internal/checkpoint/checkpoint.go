@@ -49,7 +49,6 @@ func (s *Store) write(name string, body []byte, durable bool) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", name, err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // after the rename there is nothing to remove
 	_, err = f.Write(body)
 	if durable {
 		err = errors.Join(err, f.Sync())
@@ -57,7 +56,9 @@ func (s *Store) write(name string, body []byte, durable bool) error {
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err == nil && durable {
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	} else if durable {
 		err = syncDir(s.dir)
 	}
 	if err != nil {
@@ -161,7 +162,9 @@ func (s *Store) Orders() ([]state.FeedEntry, error) {
 		var e state.FeedEntry
 		if err := json.Unmarshal(body, &e); err != nil || e.Key == "" {
 			slog.Warn("damaged checkpoint is dropped", "component", "checkpoint", "file", f.Name())
-			os.Remove(path) //nolint:errcheck // it will be dropped again
+			if err := os.Remove(path); err != nil {
+				slog.Warn("damaged checkpoint stays, to be dropped again", "component", "checkpoint", "err", err)
+			}
 			continue
 		}
 		orders = append(orders, e)

@@ -21,9 +21,10 @@ func Hold(args []string, out io.Writer) error {
 	if len(args) > 0 && args[0] == holdChild {
 		return reap()
 	}
-	child := exec.Command("/proc/self/exe", HoldMode, holdChild) //nolint:noctx // it outlives its parent
-	child.Args[0] = os.Args[0]
-	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID}
+	child := &exec.Cmd{ // it outlives its parent
+		Path: "/proc/self/exe", Args: []string{os.Args[0], HoldMode, holdChild},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID},
+	}
 	if err := child.Start(); err != nil {
 		return err
 	}

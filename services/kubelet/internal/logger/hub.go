@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -79,10 +80,11 @@ func RunHub(args []string) error {
 	if err != nil {
 		return err
 	}
-	child := exec.Command("/proc/self/exe", append(append([]string{HubMode}, args...), paramDetached, "yes")...) //nolint:noctx // it outlives its parent
-	child.Args[0] = os.Args[0]
-	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	child.ExtraFiles = []*os.File{nil, nil, ours} // readyFD
+	child := &exec.Cmd{ // it outlives its parent
+		Path: "/proc/self/exe", Args: slices.Concat([]string{os.Args[0], HubMode}, args, []string{paramDetached, "yes"}),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		ExtraFiles:  []*os.File{nil, nil, ours}, // readyFD
+	}
 	if err := child.Start(); err != nil {
 		return err
 	}
@@ -121,7 +123,7 @@ func (h *hub) run(cfg Config, ready func()) error {
 	}
 	socket := filepath.Join(h.dir, HubSocket)
 	_ = os.Remove(socket)
-	listener, err := net.Listen("unix", socket) //nolint:noctx // a local socket is there at once
+	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}

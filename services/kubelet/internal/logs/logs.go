@@ -17,9 +17,10 @@ import (
 // ErrFormat is returned for a log with a line that is no record.
 var ErrFormat = errors.New("not a container log record")
 
-// Path is where the log of one container lies: a directory a pod, below it one a container, below it one file an attempt.
-func Path(root, namespace, pod, uid, container string, attempt int) string { //nolint:revive // they are the parts of one path
-	return filepath.Join(PodDir(root, namespace, pod, uid), container, strconv.Itoa(attempt)+".log")
+// Path is where the log of one container lies: below the directory of its pod ([PodDir]) one a container, below it one file an
+// attempt.
+func Path(podDir, container string, attempt int) string {
+	return filepath.Join(podDir, container, strconv.Itoa(attempt)+".log")
 }
 
 // PodDir is the directory with all logs of one pod, as Kubernetes names it.

@@ -191,7 +191,7 @@ func TestFollowWaitsAndEndsWithTheContext(t *testing.T) {
 }
 
 func TestPath(t *testing.T) {
-	if got, want := Path("/l", "ns", "web-0", "u1", "app", 3), "/l/ns_web-0_u1/app/3.log"; got != want {
+	if got, want := Path(PodDir("/l", "ns", "web-0", "u1"), "app", 3), "/l/ns_web-0_u1/app/3.log"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -97,8 +97,8 @@ func osImage() string {
 // address is the one from which the machine would reach others: that of its default route, or the first that is not its own
 // alone. Nothing is sent.
 func address() string {
-	if c, err := net.Dial("udp4", "192.0.2.1:9"); err == nil { //nolint:noctx // a datagram socket does not block
-		defer c.Close() //nolint:errcheck // nothing was sent
+	if c, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9}); err == nil {
+		defer func() { _ = c.Close() }()
 		if a, ok := c.LocalAddr().(*net.UDPAddr); ok && !a.IP.IsLoopback() {
 			return a.IP.String()
 		}

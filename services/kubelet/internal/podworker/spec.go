@@ -141,7 +141,7 @@ func (w *worker) makeContainer(o *order, a action, image localImage, env *enviro
 		Env: pairs, Resources: w.containerLimits(pod, c), Security: security,
 		TTY: c.TTY, Stdin: c.Stdin, StdinOnce: c.StdinOnce,
 		Log: runtime.Log{
-			Path:     logs.Path(w.node.LogDir, pod.Namespace, pod.Name, string(pod.UID), c.Name, a.attempt),
+			Path:     logs.Path(logs.PodDir(w.node.LogDir, pod.Namespace, pod.Name, string(pod.UID)), c.Name, a.attempt),
 			MaxBytes: w.node.LogMaxBytes, MaxFiles: w.node.LogMaxFiles,
 		},
 		Labels: map[string]string{labelPodNamespace: pod.Namespace, labelBackoff: nextBackoff(pod, w.seen.latest(c.Name)).String()},

@@ -233,7 +233,7 @@ func TestContainerConfig(t *testing.T) {
 			Command: []string{"serve", "me", "$(WHO)"}, Args: []string{"10.244.0.1", "$(NOBODY)"}, WorkingDir: "/srv", TTY: true, Stdin: true, StdinOnce: true,
 			Env:    []string{"WHO=me", "HOSTNAME=mine", "POD_IP=10.244.0.1"},
 			Mounts: append(r.volumes.Files(pod), runtime.Mount{HostPath: volumeDir, ContainerPath: "/data", ReadOnly: true}, runtime.Mount{HostPath: volumeDir + "/me/x", ContainerPath: "/own", Propagation: runtime.PropagationHostToContainer}),
-			Log:    runtime.Log{Path: logs.Path(r.node.LogDir, "default", "web", "uid-web", "c", 0)}, StopSignal: "SIGUSR1",
+			Log:    runtime.Log{Path: logs.Path(logs.PodDir(r.node.LogDir, "default", "web", "uid-web"), "c", 0)}, StopSignal: "SIGUSR1",
 			Resources: runtime.Resources{Limits: cgroup.Limits{CPUShares: 2}, OOMScoreAdj: 1000},
 			Labels:    map[string]string{labelPodNamespace: "default", labelBackoff: "0s"},
 		}

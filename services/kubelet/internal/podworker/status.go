@@ -182,11 +182,12 @@ func conditions(pod *corev1.Pod, seen *observed, s *corev1.PodStatus, initializi
 		}
 	}
 	reason, message := "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
-	switch s.Phase { //nolint:exhaustive // of a pod that has ended
+	switch s.Phase {
 	case corev1.PodSucceeded:
 		ready, reason, message = false, "PodCompleted", ""
 	case corev1.PodFailed:
 		ready, reason, message = false, "PodFailed", ""
+	default: // it has not ended
 	}
 	all := []corev1.PodCondition{
 		sandbox, initialized,

@@ -195,7 +195,7 @@ func (s *Server) exec(ctx context.Context, session streams, id string, o *corev1
 		result = control{Error: err.Error()}
 	}
 	for _, w := range []io.Closer{stdout, stderr} {
-		w.Close() //nolint:errcheck // the client is gone
+		_ = w.Close() // fails only when the client is gone
 	}
 	say(session, result)
 	session.Close(nil)
@@ -206,7 +206,7 @@ func say(session streams, c control) {
 	if err != nil {
 		return
 	}
-	session.Writer(wire.Control).Write(document) //nolint:errcheck // the client is gone
+	_, _ = session.Writer(wire.Control).Write(document) // fails only when the client is gone
 }
 
 // log passes the log of one run of a container; with follow until it has ended.
@@ -232,8 +232,7 @@ func (s *Server) log(ctx context.Context, session streams, c *runtime.Container,
 		options.Done = s.whenEnded(ctx, c.ID)
 	}
 	stdout := session.Writer(wire.Stdout)
-	err := logs.Copy(ctx, c.LogPath, options, stdout, stdout)
-	stdout.Close() //nolint:errcheck // the client is gone
+	err := errors.Join(logs.Copy(ctx, c.LogPath, options, stdout, stdout), stdout.Close())
 	if ctx.Err() != nil {
 		err = nil
 	}

@@ -99,7 +99,7 @@ func SubPath(volume, sub string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer root.Close() //nolint:errcheck // it was only read
+	defer func() { _ = root.Close() }()
 	if _, err := root.Stat(sub); errors.Is(err, fs.ErrNotExist) {
 		if err := makeAll(root, sub); err != nil {
 			return "", err

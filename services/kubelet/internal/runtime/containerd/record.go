@@ -88,25 +88,25 @@ func (res result) apply(c *runtime.Container) {
 	}
 }
 
-// decode reads what is ours from a record; false if the container is not ours.
-func decode(c containers.Container) (*record, *result, bool, error) { //nolint:revive // two parts of one record, and whether it is ours
-	ext, ok := c.Extensions[extension]
-	if !ok {
-		return nil, nil, false, nil
-	}
+// isOurs says that we made a container.
+func isOurs(c containers.Container) bool { return c.Extensions[extension] != nil }
+
+// decode reads the record of a container of ours, and its result if it has one.
+func decode(c containers.Container) (*record, *result, error) {
+	ext := c.Extensions[extension]
 	m := &record{}
 	if err := json.Unmarshal(ext.GetValue(), m); err != nil {
-		return nil, nil, true, fmt.Errorf("decode container %s: %w", c.ID, err)
+		return nil, nil, fmt.Errorf("decode container %s: %w", c.ID, err)
 	}
 	text, ended := c.Labels[labelResult]
 	if !ended {
-		return m, nil, true, nil
+		return m, nil, nil
 	}
 	res := &result{}
 	if err := json.Unmarshal([]byte(text), res); err != nil {
-		return nil, nil, true, fmt.Errorf("decode result of container %s: %w", c.ID, err)
+		return nil, nil, fmt.Errorf("decode result of container %s: %w", c.ID, err)
 	}
-	return m, res, true, nil
+	return m, res, nil
 }
 
 // The time of a start is kept in a file: it has to survive us, not the machine, and a file costs the start no commit.

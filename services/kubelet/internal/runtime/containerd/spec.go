@@ -286,7 +286,7 @@ func addHostDevices(s *specs.Spec) error {
 func seccompFilter(c runtime.Seccomp, s *specs.Spec) (*specs.LinuxSeccomp, error) {
 	switch c.Kind {
 	case runtime.SeccompUnconfined:
-		return nil, nil //nolint:nilnil // no filter
+		return nil, nil // no filter
 	case runtime.SeccompRuntimeDefault:
 		return seccomp.DefaultProfile(s), nil
 	case runtime.SeccompLocalhost:

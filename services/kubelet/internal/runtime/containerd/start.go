@@ -200,8 +200,8 @@ func (r *Runtime) startHub(ctx context.Context, e *entry, req *tasks.CreateTaskR
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("start hub: %w", err)
 	}
-	// Not with ctx: the process ends by itself in a moment, and must not be cut off between its parent and its child.
-	out, err := exec.Command(r.cfg.Logger, logger.HubArgs(dir, e.meta.TTY, cfg)...).CombinedOutput() //nolint:noctx // see above
+	// It outlives ctx: it ends by itself in a moment, and must not be cut off between its parent and its child.
+	out, err := exec.CommandContext(context.WithoutCancel(ctx), r.cfg.Logger, logger.HubArgs(dir, e.meta.TTY, cfg)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("start hub: %w: %s", err, out)
 	}

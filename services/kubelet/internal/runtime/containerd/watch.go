@@ -91,12 +91,12 @@ func (r *Runtime) adopt(ctx context.Context) error {
 
 // adoptOne makes the entry of a stored container; nil if it is not ours.
 func (r *Runtime) adoptOne(ctx context.Context, c containers.Container, t *task.Process) (*entry, error) {
-	meta, res, ours, err := decode(c)
-	if err != nil {
-		r.log.ErrorContext(ctx, "record of a container cannot be read and is left alone", "name", c.ID, "err", err)
+	if !isOurs(c) {
 		return nil, nil
 	}
-	if !ours {
+	meta, res, err := decode(c)
+	if err != nil {
+		r.log.ErrorContext(ctx, "record of a container cannot be read and is left alone", "name", c.ID, "err", err)
 		return nil, nil
 	}
 	e := &entry{id: c.ID, meta: meta, ended: make(chan struct{}), now: meta.container(c.ID, c.CreatedAt)}

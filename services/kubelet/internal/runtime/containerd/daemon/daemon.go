@@ -77,8 +77,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return err
 		}
 		err = await(ctx, pid)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // that is how it is told to end
+		select {
+		case <-ctx.Done():
+			return nil // that is how it is told to end
+		default:
 		}
 		if err != nil {
 			return fmt.Errorf("watch containerd: %w", err)
@@ -116,7 +118,7 @@ func (d *Daemon) Start(ctx context.Context) (pid int, err error) {
 		return 0, fmt.Errorf("start containerd: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(d.cfg.Binary, "--config", d.configPath()) //nolint:noctx // it outlives us
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), d.cfg.Binary, "--config", d.configPath()) // it outlives us
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // nothing of what the kubelet was told gets into shims and loggers
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
