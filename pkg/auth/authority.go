@@ -77,10 +77,26 @@ func LoadOrNew(file string) (*Authority, error) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	var a Authority
-	if err := json.Unmarshal(body, &a); err != nil {
+	if err := errors.Join(json.Unmarshal(body, &a), a.check()); err != nil {
 		return nil, fmt.Errorf("read keys in %s: %w; restore the file from a backup, or remove the cluster", file, err)
 	}
 	return &a, nil
+}
+
+// check says which keys are missing.
+func (a *Authority) check() error {
+	if _, _, err := pairOf(a.Operator); err != nil {
+		return fmt.Errorf("operator: %w", err)
+	}
+	for role, account := range roles {
+		if _, _, err := pairOf(a.Accounts[account]); err != nil {
+			return fmt.Errorf("account %s: %w", account, err)
+		}
+		if _, _, err := pairOf(a.Signers[role]); err != nil {
+			return fmt.Errorf("role %s: %w", role, err)
+		}
+	}
+	return nil
 }
 
 func (a *Authority) save(file string) error {
@@ -100,13 +116,12 @@ func WriteSecret(file string, body []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // after the rename there is nothing to remove
 	_, err = f.Write(body)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
 	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }
