@@ -14,12 +14,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"millrace.dev/cli/internal/fakeapi"
-	"millrace.dev/cli/internal/pty"
 	"millrace.dev/cli/internal/terminal"
 	"millrace.dev/pkg/wire"
 )
@@ -167,8 +167,18 @@ func TestInputArrivesWhole(t *testing.T) {
 
 // TestTerminalIsLent: keys arrive as they are typed, ^C too, and the size of the terminal with them.
 func TestTerminalIsLent(t *testing.T) {
-	p := pty.Open(t)
-	p.Resize(100, 30)
+	screen, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(screen.Close(), tty.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := pty.Setsize(screen, &pty.Winsize{Cols: 100, Rows: 30}); err != nil {
+		t.Fatal(err)
+	}
 	api := fakeapi.Start(t)
 	api.Put(pod("web", "app"))
 	sizes, keys := make(chan terminal.Size, 1), make(chan string, 1)
@@ -191,11 +201,11 @@ func TestTerminalIsLent(t *testing.T) {
 		say(t, s, wire.Stdout, "bye\r\n")
 		say(t, s, wire.Control, `{"exit":3}`)
 	})
-	r := api.Begin(New, p.Terminal, "exec", "-it", "web", "--", "sh")
+	r := api.Begin(New, tty, "exec", "-it", "web", "--", "sh")
 	if got := <-sizes; got != (terminal.Size{Width: 100, Height: 30}) {
 		t.Errorf("size %+v", got)
 	}
-	if _, err := p.Screen.WriteString("a\x03\r"); err != nil {
+	if _, err := screen.WriteString("a\x03\r"); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-keys; got != "a\x03\r" {

@@ -9,23 +9,44 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/term"
-
-	"millrace.dev/cli/internal/pty"
 )
 
 func environment(values map[string]string) func(string) string {
 	return func(name string) string { return values[name] }
 }
 
+// openTerminal makes a terminal that ends with the test, and the screen from which it is seen and typed on.
+func openTerminal(t *testing.T) (screen, tty *os.File) {
+	t.Helper()
+	screen, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(screen.Close(), tty.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return screen, tty
+}
+
+func resize(t *testing.T, screen *os.File, width, height uint16) {
+	t.Helper()
+	if err := pty.Setsize(screen, &pty.Winsize{Cols: width, Rows: height}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestIs(t *testing.T) {
-	p := pty.Open(t)
+	_, tty := openTerminal(t)
 	file, err := os.Create(t.TempDir() + "/file")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close() //nolint:errcheck // nothing was written
-	if !Is(p.Terminal) {
+	if !Is(tty) {
 		t.Error("a terminal is not recognised")
 	}
 	if Is(file) || Is(&bytes.Buffer{}) {
@@ -37,17 +58,17 @@ func TestIs(t *testing.T) {
 }
 
 func TestColour(t *testing.T) {
-	p := pty.Open(t)
+	_, tty := openTerminal(t)
 	for _, c := range []struct {
 		name        string
 		stream      any
 		environment map[string]string
 		want        bool
 	}{
-		{name: "terminal", stream: p.Terminal, environment: map[string]string{"TERM": "xterm"}, want: true},
+		{name: "terminal", stream: tty, environment: map[string]string{"TERM": "xterm"}, want: true},
 		{name: "no terminal", stream: &bytes.Buffer{}},
-		{name: "declined", stream: p.Terminal, environment: map[string]string{"NO_COLOR": "1"}},
-		{name: "dumb", stream: p.Terminal, environment: map[string]string{"TERM": "dumb"}},
+		{name: "declined", stream: tty, environment: map[string]string{"NO_COLOR": "1"}},
+		{name: "dumb", stream: tty, environment: map[string]string{"TERM": "dumb"}},
 	} {
 		if got := Colour(c.stream, environment(c.environment)); got != c.want {
 			t.Errorf("%s: Colour = %v", c.name, got)
@@ -56,16 +77,16 @@ func TestColour(t *testing.T) {
 }
 
 func TestRawAndBack(t *testing.T) {
-	p := pty.Open(t)
-	before, err := term.GetState(int(p.Terminal.Fd()))
+	_, tty := openTerminal(t)
+	before, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	restore, err := Raw(p.Terminal)
+	restore, err := Raw(tty)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := term.GetState(int(p.Terminal.Fd()))
+	raw, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,25 +96,25 @@ func TestRawAndBack(t *testing.T) {
 	if err := restore(); err != nil {
 		t.Fatal(err)
 	}
-	after, err := term.GetState(int(p.Terminal.Fd()))
+	after, err := term.GetState(int(tty.Fd()))
 	if err != nil || *after != *before {
 		t.Errorf("the terminal is not as it was: %v", err)
 	}
 }
 
 func TestFollow(t *testing.T) {
-	p := pty.Open(t)
-	p.Resize(80, 24)
+	screen, tty := openTerminal(t)
+	resize(t, screen, 80, 24)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	enough := errors.New("enough")
 	var got []Size
-	err := Follow(ctx, p.Terminal, func(s Size) error {
+	err := Follow(ctx, tty, func(s Size) error {
 		got = append(got, s)
 		if len(got) == 2 {
 			return enough
 		}
-		p.Resize(132, 50)
+		resize(t, screen, 132, 50)
 		return syscall.Kill(os.Getpid(), syscall.SIGWINCH) // the kernel tells only the terminal's own processes
 	})
 	if !errors.Is(err, enough) || got[0] != (Size{80, 24}) || got[1] != (Size{132, 50}) {
