@@ -150,14 +150,14 @@ func removed(h nats.Header) bool {
 
 // take takes the lease if nobody has it.
 func (l *Leases) take(ctx context.Context, name string) (uint64, error) {
-	last, free, err := l.read(ctx, name)
+	last, err := l.read(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	if !free {
+	if last.holder != "" {
 		return 0, errTaken
 	}
-	return l.write(ctx, name, last, false)
+	return l.write(ctx, name, last.revision, false)
 }
 
 func (l *Leases) release(ctx context.Context, name string, revision uint64) {
@@ -198,17 +198,28 @@ func (l *Leases) write(ctx context.Context, name string, replaces uint64, end bo
 	return ack.Sequence, nil
 }
 
-// read learns the last revision of the lease and whether it is free.
-func (l *Leases) read(ctx context.Context, name string) (revision uint64, free bool, err error) {
+// Holder is the process that has the lease called name; empty if nobody has.
+func (l *Leases) Holder(ctx context.Context, name string) (string, error) {
+	last, err := l.read(ctx, name)
+	return last.holder, err
+}
+
+// record is what the bucket says about a lease.
+type record struct {
+	revision uint64 // the last; 0 if there is none
+	holder   string // empty: the lease is free
+}
+
+func (l *Leases) read(ctx context.Context, name string) (record, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	request, err := json.Marshal(map[string]string{"last_by_subj": subject(name)})
 	if err != nil {
-		return 0, false, err
+		return record{}, err
 	}
 	answer, err := l.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, request)
 	if err != nil {
-		return 0, false, fmt.Errorf("lease %s: %w", name, err)
+		return record{}, fmt.Errorf("lease %s: %w", name, err)
 	}
 	var got struct {
 		Error *struct {
@@ -218,20 +229,25 @@ func (l *Leases) read(ctx context.Context, name string) (revision uint64, free b
 		Message struct {
 			Sequence uint64 `json:"seq"`
 			Header   []byte `json:"hdrs"`
+			Data     []byte `json:"data"`
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return 0, false, fmt.Errorf("lease %s: %w", name, err)
+		return record{}, fmt.Errorf("lease %s: %w", name, err)
 	}
 	if got.Error != nil {
 		if got.Error.Code == 404 {
-			return 0, true, nil
+			return record{}, nil
 		}
-		return 0, false, fmt.Errorf("lease %s: %s", name, got.Error.Description)
+		return record{}, fmt.Errorf("lease %s: %s", name, got.Error.Description)
 	}
 	h, err := nats.DecodeHeadersMsg(got.Message.Header)
 	if err != nil {
-		return 0, false, fmt.Errorf("lease %s: %w", name, err)
+		return record{}, fmt.Errorf("lease %s: %w", name, err)
 	}
-	return got.Message.Sequence, removed(h), nil
+	last := record{revision: got.Message.Sequence, holder: string(got.Message.Data)}
+	if removed(h) {
+		last.holder = ""
+	}
+	return last, nil
 }

@@ -80,6 +80,11 @@ func TestLeaseOfADeadHolderIsTaken(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	done := candidate(ctx, t, s, "heir", told)
 	expect(t, told, "heir works", 2*lease.TTL)
+	for name, want := range map[string]string{"scheduler": "heir", "nobody's": ""} {
+		if holder, err := l.Holder(t.Context(), name); holder != want || err != nil {
+			t.Errorf("Holder(%s) = %q, %v; want %q", name, holder, err, want)
+		}
+	}
 	end()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Guard = %v", err)

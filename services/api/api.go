@@ -95,6 +95,10 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 		return err
 	}
 	hub, digests, events := watch.New(), nodeconfig.NewDigests(), notes.New(time.Now)
+	leases, err := d.Leases()
+	if err != nil {
+		return err
+	}
 	v := view.New(s, view.Config{
 		Process: d.Process, Source: d.Source, Indexes: []view.Index{nodeconfig.Index},
 		Subscribers: []view.Subscriber{hub.Changed, digests.Changed},
@@ -107,7 +111,7 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 	outputs := wire.NewStreams(d.Process)
 	verbs := verb.New(verb.Deps{
 		View: v, Writer: w, Hub: hub, Notes: events, Sealer: sealer, Authz: authz.New(cfg.Admins...), Streams: outputs,
-		Nodes: kubelets{d.NATS}, Source: d.Source, Now: time.Now, Info: informer(v, d),
+		Nodes: kubelets{d.NATS}, Source: d.Source, Now: time.Now, Info: informer(v, leases, d),
 	})
 	in := &intake.Intake{
 		View: v, Writer: w, Source: d.Source, Now: time.Now,

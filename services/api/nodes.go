@@ -11,6 +11,7 @@ import (
 
 	"millrace.dev/pkg/client"
 	"millrace.dev/pkg/daemon"
+	"millrace.dev/pkg/lease"
 	"millrace.dev/pkg/state"
 	"millrace.dev/pkg/store"
 	"millrace.dev/pkg/version"
@@ -39,8 +40,8 @@ func (k kubelets) Announce(ctx context.Context, node string, r state.SessionRequ
 	return err
 }
 
-// informer tells what the cluster is, as this replica knows it.
-func informer(v *view.View, d *daemon.Deps) func(context.Context) (*client.Info, error) {
+// informer tells what the cluster is, as this replica knows it, and who leads where one of several works.
+func informer(v *view.View, leases *lease.Leases, d *daemon.Deps) func(context.Context) (*client.Info, error) {
 	return func(ctx context.Context) (*client.Info, error) {
 		server, err := json.Marshal(version.Get())
 		if err != nil {
@@ -52,6 +53,23 @@ func informer(v *view.View, d *daemon.Deps) func(context.Context) (*client.Info,
 		if err := v.Fresh(ctx); err != nil {
 			api.Healthy, api.Message = false, "its view is behind the state"
 		}
-		return &client.Info{Server: server, NATS: d.NATS.ConnectedUrlRedacted(), Components: []client.Component{api}}, nil
+		info := &client.Info{Server: server, NATS: d.NATS.ConnectedUrlRedacted(), Components: []client.Component{api}}
+		for _, kind := range []string{"scheduler", "controller"} {
+			info.Components = append(info.Components, leader(ctx, leases, kind))
+		}
+		return info, nil
 	}
+}
+
+// leader is the process that holds the lease of a service, which bears its name.
+func leader(ctx context.Context, leases *lease.Leases, kind string) client.Component {
+	holder, err := leases.Holder(ctx, kind)
+	c := client.Component{Kind: kind, Name: holder, Leader: true, Healthy: true}
+	switch {
+	case err != nil:
+		c.Leader, c.Healthy, c.Message = false, false, err.Error()
+	case holder == "":
+		c.Leader, c.Healthy, c.Message = false, false, "no process has taken the lead; a dead leader's lease ends after "+lease.TTL.String()
+	}
+	return c
 }
