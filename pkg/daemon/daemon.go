@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -162,7 +163,7 @@ func Once[C Config](name string, config C, run func(context.Context, C) error) i
 	defer cancel(nil)
 	stopOnSignal(cancel)
 	slog.SetDefault(logger(os.Stderr, name, config.Base()))
-	if err := run(ctx, config); err != nil {
+	if err := guarded(func() error { return run(ctx, config) }); err != nil {
 		slog.Error("failed", "err", err)
 		return exitFailed
 	}
@@ -196,16 +197,17 @@ func serve[C Config](ctx context.Context, service string, config C, run func(con
 	if err != nil {
 		return err
 	}
-	defer closeAll()
 	health := newHealth(deps.Meters, deps.NATS)
 	deps.Ready = health.ready
 	stop, err := health.serve(ctx, config.Base().Health)
 	if err != nil {
+		closeAll()
 		return err
 	}
 	defer stop()
+	defer closeAll()
 	slog.Info("started", "process", deps.Process)
-	return run(ctx, config, deps)
+	return guarded(func() error { return run(ctx, config, deps) })
 }
 
 func connect(service string, c *Common) (*Deps, func(), error) {
@@ -248,7 +250,9 @@ func connect(service string, c *Common) (*Deps, func(), error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, nc := range open {
-			nc.FlushTimeout(time.Second) //nolint:errcheck // the last words of a process that ends
+			if err := nc.FlushTimeout(time.Second); err != nil {
+				slog.Warn("the last words of this process may be lost", "err", err)
+			}
 			nc.Close()
 		}
 	}, err
@@ -269,14 +273,14 @@ func processName(service, name string) string {
 type Member func(context.Context) error
 
 // All runs the members until one returns; that ends the context of the others, and All returns when all have, with the
-// first error that was not just the end of ctx.
+// first error that was not just the end of ctx. A panic of a member is such an error.
 func All(ctx context.Context, members ...Member) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	for _, m := range members {
 		wg.Go(func() {
-			err := m(ctx)
+			err := guarded(func() error { return m(ctx) })
 			if err == nil {
 				err = errors.New("a member of the service ended")
 			}
@@ -285,4 +289,15 @@ func All(ctx context.Context, members ...Member) error {
 	}
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+// guarded turns a panic into an error: the process then stops in order and exits with 1. Go's own exit code of a panic is 2,
+// which says that the configuration is bad and that no restart would mend it.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
