@@ -20,6 +20,7 @@ var errHelp = errors.New("help was asked for")
 
 // Load fills config from, each winning over the one before: what it already holds, the YAML file named by --config or
 // MILLRACE_CONFIG, MILLRACE_<FIELD> of environ, and the flags in args. show says that the user only wants to see the result.
+// A variable that is empty says nothing; a flag that is empty empties the field.
 // Nested fields are joined: podCIDR of network is --network-pod-cidr and MILLRACE_NETWORK_POD_CIDR.
 func Load(service string, config Config, args, environ []string) (show bool, err error) {
 	fields := fieldsOf(reflect.ValueOf(config).Elem(), "")
@@ -52,15 +53,11 @@ func Load(service string, config Config, args, environ []string) (show bool, err
 	}
 	var errs []error
 	for _, f := range fields {
-		for _, from := range []struct{ name, text string }{
-			{f.variable(), environment(environ, f.variable())}, {"--" + f.flag(), given[f.flag()]},
-		} {
-			if from.text == "" {
-				continue
-			}
-			if err := f.set(from.text); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", from.name, err))
-			}
+		if text := environment(environ, f.variable()); text != "" {
+			errs = append(errs, f.set(f.variable(), text))
+		}
+		if text, ok := given[f.flag()]; ok {
+			errs = append(errs, f.set("--"+f.flag(), text))
 		}
 	}
 	return show, errors.Join(append(errs, config.Validate())...)
@@ -146,11 +143,17 @@ func (f field) variable() string {
 	return "MILLRACE_" + strings.ToUpper(strings.ReplaceAll(f.flag(), "-", "_"))
 }
 
-// set reads the value from text, as YAML unless the field is a string.
-func (f field) set(text string) error {
+// set reads the value from text, as YAML unless the field is a string; its error names from, where the text stood.
+func (f field) set(from, text string) error {
 	if f.value.Kind() == reflect.String {
 		f.value.SetString(text)
 		return nil
 	}
-	return yaml.Unmarshal([]byte(text), f.value.Addr().Interface())
+	if text == "" {
+		return fmt.Errorf("%s: there is no value", from)
+	}
+	if err := yaml.Unmarshal([]byte(text), f.value.Addr().Interface()); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	return nil
 }
