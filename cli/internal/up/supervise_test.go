@@ -68,3 +68,17 @@ func TestAliveWhenItsProgramIsReplaced(t *testing.T) {
 		t.Error("another program is taken for a supervisor")
 	}
 }
+
+func TestLastErrorsAreQuoted(t *testing.T) {
+	c := &Config{Dir: t.TempDir()}
+	if err := os.Mkdir(c.logDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	log := "time=1 level=ERROR msg=old\ntime=2 level=ERROR msg=failed err=why\ntime=3 level=INFO msg=started\n"
+	if err := os.WriteFile(filepath.Join(c.logDir(), "api.log"), []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := lastErrors(c, []string{"api", "proxy"}), "\napi: time=2 level=ERROR msg=failed err=why"; got != want {
+		t.Errorf("lastErrors = %q, want %q", got, want)
+	}
+}

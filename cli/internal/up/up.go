@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ const (
 	readyPatience = 60 * time.Second
 	readyPoll     = 20 * time.Millisecond
 	upLines       = 10 // of the supervisor's log, when it ends too soon
+	errorLines    = 50 // of a process's log, among which its last error is looked for
 	downPatience  = 60 * time.Second
 )
 
@@ -137,9 +139,22 @@ func awaitReady(ctx context.Context, c *Config, supervisor *exec.Cmd, progress i
 		default:
 		}
 		if !clock.Pause(ctx, readyPoll) {
-			return fmt.Errorf("%s did not get ready in %v; see %s", strings.Join(waiting, ", "), readyPatience, c.logDir())
+			return fmt.Errorf("%s did not get ready in %v; see %s%s", strings.Join(waiting, ", "), readyPatience, c.logDir(), lastErrors(c, waiting))
 		}
 	}
+}
+
+// lastErrors quotes the last error that each process has logged, a line each.
+func lastErrors(c *Config, names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		lines := strings.Split(tail(filepath.Join(c.logDir(), name+".log"), errorLines), "\n")
+		slices.Reverse(lines)
+		if i := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, " level=ERROR ") }); i >= 0 {
+			fmt.Fprintf(&b, "\n%s: %s", name, lines[i])
+		}
+	}
+	return b.String()
 }
 
 // unready names the processes that do not say that they work.
