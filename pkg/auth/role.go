@@ -8,8 +8,8 @@ import (
 	"millrace.dev/pkg/state"
 )
 
-// Account is one of the four accounts. Permissions inside one account can be bypassed by naming a foreign subject as reply
-// (facts/nats.md 8), so the accounts are the trust boundary.
+// Account is one of the four accounts. Permissions inside one account can be bypassed by naming a foreign subject as reply, which
+// the server does not check, so the accounts are the trust boundary (docs/adr/0007-accounts-as-the-trust-boundary.md).
 type Account string
 
 // The accounts.

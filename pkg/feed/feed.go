@@ -1,7 +1,7 @@
-// Package feed keeps a node in step with the keys that concern it, with no consumer of its own: a thousand consumers would
-// slow every write six-fold (facts/nats.md 6). It subscribes to what the server republishes, asks for a snapshot, and notices
-// whatever it missed: by the previous sequence that each message names, and by the digest of what it should have that comes
-// with every beat (P20).
+// Package feed keeps a node in step with the keys that concern it, with no consumer of its own: with one for each of 1,000
+// nodes the stream took 3,800 writes a second instead of 23,200 (docs/adr/0005-node-feed-without-consumers.md). It subscribes
+// to what the server republishes, asks for a snapshot, and notices whatever it missed: by the previous sequence that each
+// message names, and by the digest of what it should have that comes with every beat (P20).
 package feed
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// DefaultBeat is how often a node shows that it lives (DESIGN 7).
+	// DefaultBeat is how often a node shows that it lives.
 	DefaultBeat = 4 * time.Second
 	// recheckAfter: a difference counts only if it is still there then; a message may have been on its way (P20).
 	recheckAfter = time.Second

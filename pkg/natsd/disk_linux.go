@@ -22,7 +22,7 @@ func mountMemory(dir string) error {
 func unmount(dir string) error { return unix.Unmount(dir, unix.MNT_DETACH) }
 
 // mostOfDisk is 80 % of what dir has and may still take on its disk: a store that meets its limit says so, a full disk
-// makes it mute until it is restarted (facts/nats.md 9).
+// lets writes time out without an answer, and after it was enlarged they did so until the server was restarted.
 func mostOfDisk(dir string) (int64, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, fmt.Errorf("nats server: %w", err)

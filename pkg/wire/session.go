@@ -33,7 +33,7 @@ const (
 const (
 	// sessionWindow is how many bytes of one channel may be on their way.
 	sessionWindow = 1 << 20
-	// frameSize is the most that one frame carries (DESIGN 6).
+	// frameSize is the most that one frame carries: what is asked meanwhile on the same connection waits for no more.
 	frameSize    = 128 << 10
 	secretSize   = 16
 	frameHeader  = secretSize + 8 + 2

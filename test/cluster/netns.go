@@ -38,7 +38,7 @@ func newNetns(t testing.TB, name string) *netns {
 	return n
 }
 
-// command runs a program inside. ip netns exec would hide the control groups (facts/runtime.md 17).
+// command runs a program inside. ip netns exec would mount /sys anew, which hides the control groups.
 func (n *netns) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.file, "--", program}, args...)...)
 }

@@ -109,7 +109,7 @@ spec:
 `
 
 // A stolen node credential can neither read nor write what is not its own node's, nor can it have somebody else do so by
-// naming a foreign subject as reply (facts/nats.md 8, 15.11). Part of C11.
+// naming a foreign subject as reply (docs/adr/0007-accounts-as-the-trust-boundary.md). Part of C11.
 func TestAttack_StolenNode(t *testing.T) {
 	c := cluster.Processes(t)
 	c.Create(secretAndPod)

@@ -36,7 +36,7 @@ func (s *Store) Reconnected() (connected <-chan struct{}, stop func()) {
 }
 
 // Torn is the boot check: the last message that the stream holds belongs to a batch whose commit it does not hold. A power
-// loss on one server can do that; the server itself says nothing (facts/nats.md 15.14).
+// loss on one server can do that; the server logs that it could not restore the batch, and goes on.
 func (s *Store) Torn(ctx context.Context) (bool, error) {
 	last, err := s.Last(ctx)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"millrace.dev/pkg/store"
 )
 
-// The codes of JetStream that a writer must tell apart (nats-server 2.15.2, facts/nats.md 4 and 9).
+// The codes of JetStream that a writer must tell apart (as nats-server 2.15.2 answers).
 const (
 	codeWrongLastSequence = 10071 // a key is at another revision, which the text names
 	codeSequenceConstant  = 10164 // a key is being written at this moment; no number

@@ -12,7 +12,7 @@ import (
 	"millrace.dev/pkg/store"
 )
 
-// pullBatch is how many messages a pull asks for: 500 replays 150,000 keys in 2.3 s, 5,000 takes 4.0 s (facts/nats.md 5).
+// pullBatch is how many messages a pull asks for: measured with 150,000 keys of 1 KB, 500 replays them in 2.3 s, 5,000 in 4.0 s.
 const pullBatch = 500
 
 // Follow implements [store.Store] by one ordered consumer over the whole bucket.

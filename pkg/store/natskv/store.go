@@ -20,8 +20,8 @@ import (
 	"millrace.dev/pkg/store"
 )
 
-// ackTimeout bounds the wait for an acknowledgement; behind it the outcome is unknown. Well above the slowest fsync that was
-// seen under load (facts/nats.md 5: p99 6 ms).
+// ackTimeout bounds the wait for an acknowledgement; behind it the outcome is unknown. Well above what an fsync takes:
+// of single writes on one server that syncs always, p99 was 6 ms.
 const ackTimeout = 5 * time.Second
 
 const (
@@ -195,8 +195,8 @@ func header(m events.Message) nats.Header {
 	return h
 }
 
-// Read implements [store.Store]. It asks the stream's leader: a direct get may be answered by a follower that lags
-// (facts/nats.md 9: 26 % stale).
+// Read implements [store.Store]. It asks the stream's leader: a direct get may be answered by a follower that lags:
+// on three servers 773 of 3,000 reads after a write by way of another server were stale, and none of 1,000 from the leader.
 func (s *Store) Read(ctx context.Context, key state.Key) (store.Entry, error) {
 	request, err := json.Marshal(map[string]string{"last_by_subj": key.Subject()})
 	if err != nil {

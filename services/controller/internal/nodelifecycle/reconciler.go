@@ -2,7 +2,7 @@
 // writes only when that changes.
 //
 // The clock of silence starts with this process's own leadership and stops while it is itself cut off: a controller that heard
-// nothing because it was not there, or could not hear, blames no node (DESIGN 7).
+// nothing because it was not there, or could not hear, blames no node.
 package nodelifecycle
 
 import (
