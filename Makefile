@@ -41,8 +41,8 @@ bin: ## the programs of this machine, into bin/
 .PHONY: build
 build: bin ## the programs, each module by itself, and everything for amd64 and arm64
 	@for m in $(MODULES); do for arch in amd64 arm64; do \
-		echo "build $$m $$arch"; (cd $$m && GOWORK=off CGO_ENABLED=0 GOARCH=$$arch go build ./...); done; done
-	@echo "build the command line for darwin"; cd cli && GOWORK=off CGO_ENABLED=0 GOOS=darwin go build -o /dev/null ./cmd/millrace
+		echo "build $$m $$arch"; (cd $$m && GOWORK=off CGO_ENABLED=0 GOARCH=$$arch go build -trimpath ./...); done; done
+	@echo "build the command line for darwin"; cd cli && GOWORK=off CGO_ENABLED=0 GOOS=darwin go build -trimpath -o /dev/null ./cmd/millrace
 
 .PHONY: images
 images: ## the small images that tests run, made from Debian packages and our own programs
