@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/google/go-cmp/cmp"
 
+	"millrace.dev/pkg/need"
 	"millrace.dev/services/kubelet/internal/cgroup"
 	"millrace.dev/services/kubelet/internal/image/imagetest"
 	"millrace.dev/services/kubelet/internal/logger"
@@ -232,14 +233,8 @@ func TestSharedProcesses(t *testing.T) {
 }
 
 func TestResources(t *testing.T) {
+	need.CgroupV1(t) // whose files are read here
 	n := newNode(t)
-	groups, err := cgroup.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if groups.Unified() {
-		t.Skip("the files read here are those of control groups version 1")
-	}
 	n.pod("p", func(c *runtime.PodConfig) {
 		c.Limits = cgroup.Limits{MemoryBytes: 128 << 20, PIDs: 100, CPUShares: 256}
 	})

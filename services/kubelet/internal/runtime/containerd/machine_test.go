@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+
 	"millrace.dev/pkg/need"
 	"millrace.dev/services/kubelet/internal/image/imagetest"
 	"millrace.dev/services/kubelet/internal/runtime"
@@ -149,6 +152,16 @@ func (m *machine) revive(t testing.TB) {
 }
 
 func (m *machine) Image() runtime.Image { return runtime.Image{Name: busybox} }
+
+// Ended asks the daemon, which knows from the container's shim.
+func (m *machine) Ended(t *testing.T, id string) bool {
+	t.Helper()
+	got, err := m.dial().Client().TaskService().Get(t.Context(), &tasks.GetRequest{ContainerID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.GetProcess().GetStatus() == task.Status_STOPPED
+}
 
 func (m *machine) EatMemory() []string {
 	return []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=2"}

@@ -16,11 +16,12 @@ import (
 
 type testMachine struct{ *Machine }
 
-func (m testMachine) Open(*testing.T) runtime.Runtime { return m.Runtime() }
-func (m testMachine) CrashDaemon(*testing.T)          { m.Crash() }
-func (m testMachine) ReviveDaemon(*testing.T)         { m.Revive() }
-func (m testMachine) Image() runtime.Image            { return runtime.Image{Name: "docker.io/library/busybox:1"} }
-func (m testMachine) EatMemory() []string             { return []string{"dd"} }
+func (m testMachine) Open(*testing.T) runtime.Runtime    { return m.Runtime() }
+func (m testMachine) CrashDaemon(*testing.T)             { m.Crash() }
+func (m testMachine) ReviveDaemon(*testing.T)            { m.Revive() }
+func (m testMachine) Ended(_ *testing.T, id string) bool { return m.HasEnded(id) }
+func (m testMachine) Image() runtime.Image               { return runtime.Image{Name: "docker.io/library/busybox:1"} }
+func (m testMachine) EatMemory() []string                { return []string{"dd"} }
 
 func TestConformance(t *testing.T) {
 	runtimetest.Run(t, func(t *testing.T) runtimetest.Machine {

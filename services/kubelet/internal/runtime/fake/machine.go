@@ -131,6 +131,18 @@ func (m *Machine) End(id string, code int, oom bool) bool {
 	return c.proc.end(outcome{code: code, oom: oom, at: time.Now()})
 }
 
+// HasEnded says that a container that was started has ended, whether or not a runtime has seen it.
+func (m *Machine) HasEnded(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.containers[id].proc.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Reboot is the end of everything that runs, of which no result is known.
 func (m *Machine) Reboot() {
 	m.mu.Lock()

@@ -25,6 +25,8 @@ type Machine interface {
 	// there is no such thing.
 	CrashDaemon(t *testing.T)
 	ReviveDaemon(t *testing.T)
+	// Ended says, without asking a runtime, that a container has ended.
+	Ended(t *testing.T, id string) bool
 	// Image has a shell and the usual small commands.
 	Image() runtime.Image
 	// EatMemory is a command that needs more than 64 MiB at once.
@@ -251,6 +253,13 @@ func (s *suite) told(id string) runtime.Event {
 // eventually looks again and again: for what no implementation announces.
 func (s *suite) eventually(what string, f func() bool) {
 	s.Helper()
+	if !s.poll(f) {
+		s.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// poll calls f until it is true, or not any more: then it is false.
+func (s *suite) poll(f func() bool) bool {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -259,9 +268,10 @@ func (s *suite) eventually(what string, f func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			s.Fatalf("waited in vain for %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // exec runs a script in a container.
