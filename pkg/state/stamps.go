@@ -54,7 +54,7 @@ type StampRule struct {
 // Stamps is the table of sets: what one key cannot protect. test/arch checks that every decision about a set names a kind
 // from here and that each kind has a race test with a late riser.
 var Stamps = []StampRule{
-	{StampNode, "node name", "the pods on a node against its allocatable", []string{"assignment, binding, creation with nodeName, resize up", "change of allocatable, taints, unschedulable"}},
+	{StampNode, "node name", "the pods on a node against its allocatable", []string{"assignment, binding, creation with nodeName, resize up", "change of allocatable, labels, taints, unschedulable"}},
 	{StampOwner, "owner uid", "the children of an owner", []string{"creation, adoption, release, deletion of a child by a controller", "change of replicas, selector, deletionTimestamp"}},
 	{StampQuota, "namespace", "what a namespace may use", []string{"every charge", "change of the quota"}},
 	{StampBudget, "budget uid", "how many pods may be disrupted", []string{"eviction", "change of the budget"}},

@@ -41,7 +41,7 @@ var (
 		"dev.millrace.node.joined":        {state.StampNode, birth},
 		"dev.millrace.node.readiness":     none, // reaches the scheduler as a taint, which is node.updated
 		"dev.millrace.node.reported":      none, // nothing that the scheduler reads
-		"dev.millrace.node.updated":       {state.StampNode, "change of allocatable, taints, unschedulable"},
+		"dev.millrace.node.updated":       {state.StampNode, "change of allocatable, labels, taints, unschedulable"},
 		"dev.millrace.pod.assigned":       {state.StampNode, "assignment"},
 		"dev.millrace.pod.created":        none, // but see also
 		"dev.millrace.pod.deleted":        none, // pods that leave need no stamp
