@@ -38,7 +38,11 @@ func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {
 	if err != nil {
 		return err
 	}
-	defer k.conn.Close() //nolint:errcheck // the process ends
+	defer func() {
+		if err := k.conn.Close(); err != nil {
+			slog.WarnContext(ctx, "the connection to containerd was not closed", "err", err)
+		}
+	}()
 	return daemon.All(ctx, k.daemon, k.runtime.Run, k.run)
 }
 

@@ -35,11 +35,11 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	case len(args) > 1 && args[0] == "run":
 		err = accept(ctx, args[1:], out)
 	default:
-		fmt.Fprintln(errs, "usage: accept list | accept run ID...") //nolint:errcheck // nobody is left to tell
+		_, _ = fmt.Fprintln(errs, "usage: accept list | accept run ID...")
 		return 2
 	}
 	if err != nil {
-		fmt.Fprintln(errs, "accept:", err) //nolint:errcheck // nobody is left to tell
+		_, _ = fmt.Fprintln(errs, "accept:", err)
 		return 1
 	}
 	return 0
@@ -62,10 +62,15 @@ func pattern(id string) string {
 
 func list(ctx context.Context, out io.Writer) error {
 	ids, err := known(ctx)
-	for _, id := range ids {
-		fmt.Fprintln(out, id) //nolint:errcheck // a closed pipe ends it
+	if err != nil {
+		return err
 	}
-	return err
+	for _, id := range ids {
+		if _, err := fmt.Fprintln(out, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // known lists the ids that have a test.
