@@ -63,11 +63,12 @@ func StatusOf(err error) *metav1.Status {
 	return &status
 }
 
-// parseStatus reads a Status that arrived as the body of a failed answer.
+// parseStatus reads a Status that arrived as the body of a failed answer. One that cannot be read is an internal error: the
+// request was answered, and nobody shall make it again.
 func parseStatus(body []byte) error {
 	var status metav1.Status
 	if err := json.Unmarshal(body, &status); err != nil {
-		return fmt.Errorf("read the error that was answered: %w", err)
+		return &StatusError{*apierrors.NewInternalError(fmt.Errorf("read the error that was answered: %w", err))}
 	}
 	return &StatusError{apierrors.StatusError{ErrStatus: status}}
 }
