@@ -116,11 +116,25 @@ func (c *Client) List(ctx context.Context, resource, namespace string, o metav1.
 	list := &List{}
 	patience, cancel := c.bounded(ctx) // bounds how long the list is asked for, not how long it takes to arrive
 	defer cancel()
+	var unread []error // no further attempt: it could not be read if it came again
 	err = wire.Retry(patience, func() error {
 		*list = List{}
-		return wire.Pieces(ctx, c.nc, call, list.take)
+		err := wire.Pieces(ctx, c.nc, call, func(piece []byte) error {
+			err := list.take(piece)
+			if err != nil {
+				unread = append(unread, err)
+			}
+			return err
+		})
+		if len(unread) > 0 {
+			return nil
+		}
+		return err
 	})
-	return list, err
+	if err := errors.Join(append(unread, err)...); err != nil {
+		return nil, err
+	}
+	return list, nil
 }
 
 // take reads one piece of a list: lines of JSON, an item each; the last piece begins with a line of metadata.
