@@ -174,12 +174,15 @@ func backoff(errors int) time.Duration {
 	return d
 }
 
+// stop ends a run. What waits for its time is due at once if there is another.
 func (q *Queue) stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
-	for _, w := range q.state {
-		w.stop()
+	for k, w := range q.state {
+		if w.pending {
+			q.add(k)
+		}
 	}
 	q.wake.Broadcast()
 }
