@@ -68,6 +68,7 @@ func TestLeaseIsHandedOverWhenItsHolderStops(t *testing.T) {
 }
 
 func TestLeaseOfADeadHolderIsTaken(t *testing.T) {
+	t.Parallel()
 	s := natstest.Run(t)
 	told := make(chan string, 10)
 	l, err := lease.New(s.Connect(), "dead")
