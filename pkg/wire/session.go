@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -57,6 +58,15 @@ type Offer struct {
 	Secret   string `json:"secret"` // hex of 128 bits; every frame bears it
 	Identity string `json:"identity"`
 }
+
+// LogValue keeps the secret out of logs.
+func (o Offer) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// String says whose session this is; no way of printing an offer shows its secret.
+func (o Offer) String() string { return "session " + o.ID + " of " + o.Identity }
+
+// GoString is String.
+func (o Offer) GoString() string { return o.String() }
 
 // ErrSessionBroken ends a session whose other side is gone or of which a frame was lost.
 var ErrSessionBroken = errors.New("session is broken")

@@ -1,9 +1,12 @@
 package wire_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -133,4 +136,16 @@ func TestAcceptSessionRefusesBadOffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close(nil)
+}
+
+func TestOfferDoesNotPrintItsSecret(t *testing.T) {
+	offer := wire.Offer{ID: "1", Secret: "hush", Identity: "alice"}
+	var to bytes.Buffer
+	for _, handler := range []slog.Handler{slog.NewJSONHandler(&to, nil), slog.NewTextHandler(&to, nil)} {
+		slog.New(handler).Info("x", "offer", offer, "pointer", &offer)
+	}
+	fmt.Fprintf(&to, "%v %+v %#v %s", offer, offer, offer, &offer)
+	if strings.Contains(to.String(), "hush") || !strings.Contains(to.String(), "session 1 of alice") {
+		t.Errorf("printed:\n%s", to.String())
+	}
 }
