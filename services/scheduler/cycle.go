@@ -41,7 +41,8 @@ type scheduler struct {
 	source  string
 	now     func() time.Time
 	filters []framework.Filter
-	scorers []framework.Scorer
+	scorers []framework.Weighted
+	scratch scratch
 }
 
 // choice is the node of one pod.
@@ -92,45 +93,15 @@ type misfit struct {
 // choose gives each pod the node that it fits best, taking into account those before it.
 func (s *scheduler) choose(snapshot *cache.Snapshot, pods []*framework.Pod) (chosen []choice, misfits []misfit) {
 	for _, pod := range pods {
-		node, why := s.place(snapshot, pod)
+		node, why := s.place(&snapshot.Cluster, pod)
 		if node == nil {
 			misfits = append(misfits, misfit{pod, why})
 			continue
 		}
-		node.Requested.Add(&pod.Requests) // assumed
+		snapshot.Assume(pod, node)
 		chosen = append(chosen, choice{pod, node})
 	}
 	return chosen, misfits
-}
-
-// place is the node with the highest score among those that fit; nil and the reasons if none does.
-func (s *scheduler) place(snapshot *cache.Snapshot, pod *framework.Pod) (*framework.Node, *framework.Diagnosis) {
-	why := framework.NewDiagnosis(len(snapshot.Nodes))
-	var best *framework.Node
-	var bestScore int64
-	for _, node := range snapshot.Nodes {
-		if !s.fits(pod, node, why) {
-			continue
-		}
-		var score int64
-		for _, scorer := range s.scorers {
-			score += scorer.Score(pod, node)
-		}
-		if best == nil || score > bestScore || score == bestScore && node.Name < best.Name {
-			best, bestScore = node, score
-		}
-	}
-	return best, why
-}
-
-func (s *scheduler) fits(pod *framework.Pod, node *framework.Node, why *framework.Diagnosis) bool {
-	for _, filter := range s.filters {
-		if v := filter.Filter(pod, node); !v.Fits() {
-			why.Add(filter.Name(), v)
-			return false
-		}
-	}
-	return true
 }
 
 // commit writes what was decided, all of it or nothing: the pods with their nodes, their orders, and the stamps of the nodes used

@@ -490,10 +490,8 @@ func TestChooseProperties(t *testing.T) {
 			}
 		}
 		for _, m := range misfits { // nodes only fill up, so who fits now had fitted at its turn
-			for _, n := range snapshot.Nodes {
-				if s.fits(m.pod, n, framework.NewDiagnosis(1)) {
-					t.Fatalf("%s is left out, but fits on %s", m.pod.Name, n.Name)
-				}
+			if nodes, _ := s.fitting(&snapshot.Cluster, m.pod); len(nodes) > 0 {
+				t.Fatalf("%s is left out, but fits on %s", m.pod.Name, nodes[0].Name)
 			}
 		}
 	})

@@ -56,7 +56,10 @@ func filters() []framework.Filter {
 	return []framework.Filter{unschedulable.Plugin{}, nodename.Plugin{}, taint.Plugin{}, nodeselector.Plugin{}, noderesources.Fit{}}
 }
 
-func scorers() []framework.Scorer { return []framework.Scorer{noderesources.Pack{}} }
+// scorers are the plugins that choose among the nodes that a pod fits on, with Kubernetes' weights.
+func scorers() []framework.Weighted {
+	return []framework.Weighted{{Scorer: noderesources.Pack{}, Weight: 1}}
+}
 
 // Run schedules until ctx ends or a member fails. The list below is the whole service.
 func Run(ctx context.Context, cfg *Config, d *daemon.Deps) error {

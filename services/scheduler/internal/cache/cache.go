@@ -85,7 +85,7 @@ func (c *Cache) stampChanged(node string, revision uint64) {
 func (c *Cache) node(name string) *framework.Node {
 	n := c.nodes[name]
 	if n == nil {
-		n = &framework.Node{Pods: map[string]*framework.Pod{}}
+		n = &framework.Node{}
 		c.nodes[name] = n
 	}
 	return n
@@ -161,23 +161,21 @@ func (c *Cache) nodeChanged(before, after *view.Record) {
 
 // Snapshot is the cluster at one moment, to be changed by its cycle alone.
 type Snapshot struct {
-	Nodes []*framework.Node // those that exist and have a stamp
-	Stamp uint64            // the revision of stamp.scheduler
+	framework.Cluster        // its nodes are those that exist and have a stamp
+	Stamp             uint64 // the revision of stamp.scheduler
 }
 
-// Snapshot copies what there is. Pods and nodes are shared and must not be changed; the lists of what is on a node are the
-// snapshot's own.
+// Snapshot copies what there is. Pods and nodes are shared and must not be changed; which pods are on a node is the snapshot's own.
 func (c *Cache) Snapshot() *Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &Snapshot{Stamp: c.stamp, Nodes: make([]*framework.Node, 0, len(c.nodes))}
+	s := &Snapshot{Stamp: c.stamp}
+	s.Nodes = make([]*framework.Node, 0, len(c.nodes))
 	for _, n := range c.nodes {
 		if n.Node == nil || n.Stamp == 0 {
 			continue
 		}
-		own := *n
-		own.Requested = n.Requested.Clone()
-		s.Nodes = append(s.Nodes, &own)
+		s.Nodes = append(s.Nodes, n.Copy())
 	}
 	return s
 }

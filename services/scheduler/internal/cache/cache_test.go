@@ -270,14 +270,15 @@ func TestSnapshotIsItsOwn(t *testing.T) {
 		t.Errorf("stamp of the scheduler is %d, want %d", s.Stamp, scheduler)
 	}
 	assumed := framework.NewPod(objtest.Pod("more").Request("cpu", "2").Request("example.com/gpu", "2").Obj())
-	s.Nodes[0].Requested.Add(&assumed.Requests)
+	s.Assume(assumed, s.Nodes[0])
 	again := b.cache.Snapshot().Nodes[0]
-	if again.Requested.MilliCPU != 1000 || again.Requested.Other["example.com/gpu"] != 1 {
-		t.Errorf("requested is %+v after another snapshot was changed, want 1 CPU and 1 GPU", again.Requested)
+	if again.Requested.MilliCPU != 1000 || again.Requested.Other["example.com/gpu"] != 1 || len(again.Pods) != 1 {
+		t.Errorf("requested is %+v by %d pods after another snapshot was changed, want 1 CPU and 1 GPU by 1", again.Requested, len(again.Pods))
 	}
 	b.put(objtest.Pod("late").Node("n1").Request("cpu", "1").Obj())
-	if got := s.Nodes[0].Requested.MilliCPU; got != 3000 {
-		t.Errorf("requested of an old snapshot is %d, want the 3000 it had", got)
+	b.remove(objtest.Pod("web").Node("n1").Obj())
+	if got := s.Nodes[0]; got.Requested.MilliCPU != 3000 || len(got.Pods) != 2 || got.Pods[0].Name != "web" || got.Pods[1].Name != "more" {
+		t.Errorf("an old snapshot has %+v requested by %d pods, want the 3000 by the 2 that it had", got.Requested, len(got.Pods))
 	}
 }
 

@@ -117,7 +117,7 @@ func TestResourcesProperties(t *testing.T) {
 // Whatever comes and goes, and however often it is said to go, what is requested is what the pods on the node request.
 func TestNodeCountsThePodsOnIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		node := &framework.Node{Node: objtest.Node("n1").Obj(), Pods: map[string]*framework.Pod{}}
+		node := &framework.Node{Node: objtest.Node("n1").Obj()}
 		var pods []*framework.Pod
 		for _, name := range []string{"a", "b", "c"} {
 			p := framework.NewPod(objtest.Pod(name).Obj())
@@ -126,7 +126,7 @@ func TestNodeCountsThePodsOnIt(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 20).Draw(t, "steps") {
 			p := rapid.SampledFrom(pods).Draw(t, "pod")
-			if _, on := node.Pods[string(p.UID)]; !on && rapid.Bool().Draw(t, "comes") {
+			if on := slices.Contains(node.Pods, p); !on && rapid.Bool().Draw(t, "comes") {
 				node.Add(p)
 			} else {
 				node.Remove(p)
@@ -189,4 +189,45 @@ func TestDiagnosisMessage(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
+}
+
+func TestDiagnosisOfAPodThatFitsNowhere(t *testing.T) {
+	d := framework.NewDiagnosis(3)
+	d.Never("plugin", "pod affinity terms conflict")
+	want := "0/3 nodes are available: pod affinity terms conflict. no new claims to deallocate, " +
+		"preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+	if diff := cmp.Diff(want, d.Message()); diff != "" || !d.Plugins["plugin"] {
+		t.Errorf("plugins %v, message (-want +got):\n%s", d.Plugins, diff)
+	}
+}
+
+// However pods come, by whatever way they are counted first: a count is what is on the nodes.
+func TestCountProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := &framework.Cluster{}
+		for range rapid.IntRange(1, 3).Draw(t, "nodes") {
+			c.Nodes = append(c.Nodes, &framework.Node{Node: objtest.Node("n").Obj()})
+		}
+		app := func(name string) func(*framework.Pod) bool {
+			return func(p *framework.Pod) bool { return p.Labels["app"] == name }
+		}
+		apps := []string{"a", "b"}
+		for i := range rapid.IntRange(0, 10).Draw(t, "pods") {
+			pod := framework.NewPod(objtest.Pod(string(rune('a'+i))).Label("app", rapid.SampledFrom(apps).Draw(t, "app")).Obj())
+			c.Assume(pod, rapid.SampledFrom(c.Nodes).Draw(t, "node"))
+			name := rapid.SampledFrom(apps).Draw(t, "counted")
+			got := c.Count(name, app(name))
+			for at, node := range c.Nodes {
+				want := 0
+				for _, p := range node.Pods {
+					if app(name)(p) {
+						want++
+					}
+				}
+				if got[at] != want {
+					t.Fatalf("%d pods of %s are counted on node %d, want %d", got[at], name, at, want)
+				}
+			}
+		}
+	})
 }

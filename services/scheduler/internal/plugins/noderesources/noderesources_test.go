@@ -14,7 +14,7 @@ import (
 // nodeWith is the node of b with pods on it.
 func nodeWith(b *objtest.NodeBuilder, pods ...*corev1.Pod) *framework.Node {
 	node := b.Obj()
-	n := &framework.Node{Node: node, Allocatable: framework.FromList(node.Status.Allocatable), Pods: map[string]*framework.Pod{}}
+	n := &framework.Node{Node: node, Allocatable: framework.FromList(node.Status.Allocatable)}
 	for _, p := range pods {
 		n.Add(framework.NewPod(p))
 	}
