@@ -10,6 +10,7 @@ require (
 	golang.org/x/term v0.47.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
+	k8s.io/client-go v0.37.2
 	millrace.dev/pkg v0.0.0
 	sigs.k8s.io/yaml v1.6.0
 )

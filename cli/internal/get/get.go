@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,9 @@ const example = `  # List all pods in ps output format
   # List a pod identified by type and name specified in "pod.yaml" in JSON output format
   millrace get -f pod.yaml -o json
   
+  # Return only the phase value of the specified pod
+  millrace get pod/web-pod-13je7 -o jsonpath={.status.phase}
+  
   # List all config maps and secrets together in ps output format
   millrace get configmaps,secrets
   
@@ -46,14 +50,18 @@ const example = `  # List all pods in ps output format
   millrace get pods --all-namespaces --watch`
 
 // formats are the values of -o.
-var formats = []string{print.JSON, print.Name, print.Wide, print.YAML}
+func formats() []string {
+	return []string{print.JSON, print.YAML, print.Name, print.JSONPath, print.JSONPathAsJSON, print.JSONPathFile, print.Wide}
+}
 
 // command is one call of the verb.
 type command struct {
 	*factory.Factory
-	query  resource.Query
-	output string
-	sortBy string
+	query   resource.Query
+	output  print.Output
+	encoder print.Encoder // nil: they are shown as tables or names
+	sortBy  string
+	order   *print.Order // nil: as the api gives them
 
 	watch, watchOnly, watchEvents bool
 
@@ -64,9 +72,9 @@ type command struct {
 
 // New makes the verb.
 func New(f *factory.Factory) *cobra.Command {
-	c := &command{Factory: f}
+	c := &command{Factory: f, output: print.Output{Formats: formats()}}
 	cmd := &cobra.Command{
-		Use:                   "get [(-o|--output=)json|yaml|name|wide] (TYPE[.VERSION][.GROUP] [NAME | -l label] | TYPE[.VERSION][.GROUP]/NAME ...) [flags]",
+		Use:                   "get [(-o|--output=)" + strings.Join(c.output.Formats, "|") + "] (TYPE[.VERSION][.GROUP] [NAME | -l label] | TYPE[.VERSION][.GROUP]/NAME ...) [flags]",
 		DisableFlagsInUseLine: true,
 		Short:                 "Display one or many resources",
 		Long:                  long,
@@ -91,28 +99,24 @@ func New(f *factory.Factory) *cobra.Command {
 	flags.StringSliceVarP(&c.table.LabelColumns, "label-columns", "L", nil, "Accepts a comma separated list of labels that are going to be presented as columns. Names are case-sensitive. "+
 		"You can also use multiple flag options like -L label1 -L label2...")
 	flags.BoolVar(&c.table.NoHeaders, "no-headers", false, "When using the default output format, don't print headers (default print headers).")
-	flags.StringVarP(&c.output, "output", "o", "", "Output format. One of: (json, yaml, name, wide).")
+	c.output.AddFlags(flags)
 	flags.BoolVar(&c.watchEvents, "output-watch-events", false, "Output watch event objects when --watch or --watch-only is used. Existing objects are output as initial ADDED events.")
 	flags.BoolVar(&c.showKind, "show-kind", false, "If present, list the resource type for the requested object(s).")
 	flags.BoolVar(&c.table.ShowLabels, "show-labels", false, "When printing, show all labels as the last column (default hide labels column)")
 	flags.BoolVar(&c.managed, "show-managed-fields", false, "If true, keep the managedFields when printing objects in JSON or YAML format.")
-	flags.StringVar(&c.sortBy, "sort-by", "", "If non-empty, sort list types using this field specification. The field specification is the path of a field, such as '{.metadata.name}'.")
+	flags.StringVar(&c.sortBy, "sort-by", "", "If non-empty, sort list types using this field specification.  The field specification is expressed as a JSONPath expression (e.g. '{.metadata.name}'). "+
+		"The field in the API resource specified by this JSONPath expression must be an integer or a string.")
 	flags.BoolVarP(&c.watch, "watch", "w", false, "After listing/getting the requested object, watch for changes.")
 	flags.BoolVar(&c.watchOnly, "watch-only", false, "Watch for changes to the requested object(s), without listing/getting first.")
 	return cmd
 }
 
 func (c *command) run(cmd *cobra.Command) error {
-	format, err := print.ParseFormat(c.output, formats...)
-	if err != nil {
-		return err
-	}
-	c.output = format
 	if err := c.complete(cmd); err != nil {
 		return err
 	}
-	c.table.Wide = format == print.Wide
 	c.query.Everything, c.query.In, c.query.One = true, c.In, c.watch || c.watchOnly
+	var err error
 	var named bool
 	if c.query.Namespace, named, err = c.Namespace(); err != nil {
 		return err
@@ -131,15 +135,15 @@ func (c *command) run(cmd *cobra.Command) error {
 	return c.list(cmd.Context(), s, err)
 }
 
-// complete refuses what does not go together.
+// complete reads the flags and refuses what does not go together.
 func (c *command) complete(cmd *cobra.Command) error {
 	watching := c.watch || c.watchOnly
 	switch {
 	case !watching && len(c.query.Args) == 0 && len(c.query.Files.Names) == 0:
 		terminal.Tell(c.Err, "You must specify the type of resource to get. Use \"%s api-resources\" for a complete list of supported resources.\n\n", cmd.Root().Name())
 		return failure.Usagef(cmd, "Required resource not specified.")
-	case c.table.ShowLabels && c.output != print.Table && c.output != print.Wide:
-		return fmt.Errorf("--show-labels option cannot be used with %s printer", c.output)
+	case c.table.ShowLabels && c.output.Flag != print.Table && c.output.Flag != print.Wide:
+		return fmt.Errorf("--show-labels option cannot be used with %s printer", c.output.Flag)
 	case c.watchEvents && !watching:
 		return errors.New("--output-watch-events option can only be used with --watch or --watch-only")
 	case c.watch && c.sortBy != "":
@@ -147,7 +151,36 @@ func (c *command) complete(cmd *cobra.Command) error {
 	case c.watchOnly && c.sortBy != "":
 		terminal.Tell(c.Err, "warning: --watch-only requested, --sort-by will be ignored\n")
 	}
-	return nil
+	if err := c.output.Parse(); err != nil {
+		return err
+	}
+	c.table.Wide = c.output.Format == print.Wide
+	var err error
+	if !c.inTables() && c.output.Format != print.Name {
+		if c.encoder, err = c.output.Encoder(c.Out); err != nil {
+			return err
+		}
+	}
+	if c.sortBy == "" {
+		return nil
+	}
+	if c.order, err = print.ParseOrder(c.sortBy); err != nil && c.inTables() {
+		return fmt.Errorf("sorting error: %w", err)
+	}
+	return err
+}
+
+// inTables says that objects are shown in tables.
+func (c *command) inTables() bool {
+	return c.output.Format == print.Table || c.output.Format == print.Wide
+}
+
+// sort orders objects as --sort-by says.
+func (c *command) sort(objects []*resource.Object) error {
+	if c.order == nil {
+		return nil
+	}
+	return c.order.Sort(objects)
 }
 
 // list shows what there is now; unread is what of the files could not be read.
@@ -161,7 +194,7 @@ func (c *command) list(ctx context.Context, s *resource.Selection, unread error)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if c.output != print.Table && c.output != print.Wide {
+	if !c.inTables() {
 		return c.printWhole(s, objects, err)
 	}
 	if len(objects) == 0 && err == nil {

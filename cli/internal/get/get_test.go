@@ -59,6 +59,8 @@ const emptyList = `{
 }
 `
 
+const allowed = "json,jsonpath,jsonpath-as-json,jsonpath-file,name,wide,yaml"
+
 func TestGet(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "settings.yaml")
 	if err := os.WriteFile(file, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"), 0o600); err != nil {
@@ -106,7 +108,17 @@ configmap/settings   0      <unknown>
 		{name: "nothing asked for", want: fakeapi.Result{Code: 1, Err: "You must specify the type of resource to get. Use \"millrace api-resources\" for a complete list of supported resources.\n\n" +
 			"error: Required resource not specified.\nSee 'millrace get -h' for help and examples\n"}},
 		{name: "unknown type", args: []string{"foos"}, want: fakeapi.Result{Code: 1, Err: "error: the server doesn't have a resource type \"foos\"\n"}},
-		{name: "unknown format", args: []string{"pods", "-o", "jsonpath={.x}"}, want: fakeapi.Result{Code: 1, Err: "error: unable to match a printer suitable for the output format \"jsonpath={.x}\", allowed formats are: json,name,wide,yaml\n"}},
+		{name: "unknown format", args: []string{"pods", "-o", "xml={.x}"}, want: fakeapi.Result{Code: 1, Err: "error: unable to match a printer suitable for the output format \"xml={.x}\", allowed formats are: " + allowed + "\n"}},
+		{name: "list by path", args: []string{"pods,cm", "-o", `jsonpath={.kind}{range .items[*]} {.metadata.name}{end}{"\n"}`}, want: fakeapi.Result{Out: "List web-10 web-9 settings\n"}},
+		{name: "list of one name by path", args: []string{"pods", "-o", "jsonpath={.items[0].metadata.name}", "-l", "app=web-9"}, want: fakeapi.Result{Out: "web-9"}},
+		{name: "one by path", args: []string{"pod/web-9", "-o", "jsonpath={.metadata.name} {.metadata.managedFields[0].manager}"}, want: fakeapi.Result{Out: "web-9 m"}},
+		{name: "none by path", args: []string{"secrets", "-o", "jsonpath={.kind} {.items}"}, want: fakeapi.Result{Out: "List []"}},
+		{name: "bad path", args: []string{"pods", "-o", "jsonpath={.x"}, want: fakeapi.Result{Code: 1, Err: "error: error parsing jsonpath {.x, unclosed action\n"}},
+		{name: "sorted list", args: []string{"pods", "--sort-by", "{.status.phase}", "-o", "jsonpath={.items[*].metadata.name}"}, want: fakeapi.Result{Out: "web-9 web-10"}},
+		{name: "order of none has", args: []string{"pods,cm", "--sort-by", ".status.phase"}, want: fakeapi.Result{Code: 1, Err: "error: couldn't find any field with path \"{.status.phase}\" in the list of objects\n"}},
+		{name: "order of one", args: []string{"cm", "settings", "--sort-by", ".status.phase", "-o", "name"}, want: fakeapi.Result{Out: "configmap/settings\n"}},
+		{name: "bad order", args: []string{"pods", "--sort-by", ".a["}, want: fakeapi.Result{Code: 1, Err: "error: sorting error: unterminated array\n"}},
+		{name: "bad order of names", args: []string{"pods", "--sort-by", "{.a}{.b}", "-o", "name"}, want: fakeapi.Result{Code: 1, Err: "error: unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'\n"}},
 		{name: "labels as columns of no table", args: []string{"pods", "-o", "json", "--show-labels"}, want: fakeapi.Result{Code: 1, Err: "error: --show-labels option cannot be used with json printer\n"}},
 		{name: "events of no watch", args: []string{"pods", "--output-watch-events"}, want: fakeapi.Result{Code: 1, Err: "error: --output-watch-events option can only be used with --watch or --watch-only\n"}},
 		{name: "watch of two kinds", args: []string{"pods,cm", "-w"}, want: fakeapi.Result{Code: 1, Err: "error: you may only specify a single resource type\n"}},
@@ -205,6 +217,25 @@ func TestWatchAsYAML(t *testing.T) {
 	r.Stop()
 	if diff := cmp.Diff(want, r.Out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWatchByPath(t *testing.T) {
+	const path = `jsonpath={.type}{.object.metadata.name}{range .object.spec.containers[*]} {.name}{end}{"\n"}`
+	api := fakeapi.Start(t)
+	api.Put(pod("default", "a", "Running"), pod("default", "b", "Running"))
+	r := api.Begin(New, nil, "get", "pods", "-w", "--output-watch-events", "-o", path)
+	fakeapi.Await(t, "a watch", func() bool { return len(api.Requests("watch")) == 1 })
+	api.Remove(pod("default", "a", ""))
+	const want = "ADDEDa c\nADDEDb c\nDELETEDa c\n"
+	fakeapi.Await(t, "events", func() bool { return len(r.Out.String()) >= len(want) })
+	r.Stop()
+	if diff := cmp.Diff(want, r.Out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	got := api.Run(New, "", "get", "pods", "-w", "-o", "jsonpath={.kind[0]}")
+	if want := "error: unable to output the provided object: error executing jsonpath \"{.kind[0]}\": "; !strings.HasPrefix(got.Err, want) || got.Code != 1 {
+		t.Errorf("code %d, %s\nwant %s", got.Code, got.Err, want)
 	}
 }
 

@@ -8,18 +8,19 @@ import (
 	"millrace.dev/pkg/scheme"
 )
 
-// printWhole shows objects as YAML, JSON or names. incomplete is why some are missing: of one that was asked for by its name,
+// printWhole shows objects as names, or whole: one by itself or all as a list. incomplete is why some are missing: of one that was asked for by its name,
 // nothing is left to show.
 func (c *command) printWhole(s *resource.Selection, objects []*resource.Object, incomplete error) error {
 	if len(objects) == 0 && (s.Single || c.ignoreNotFound) {
 		return incomplete
 	}
-	if c.sortBy != "" {
-		if err := print.Sort(objects, c.sortBy); err != nil {
+	single := s.Single && len(objects) == 1
+	if !single {
+		if err := c.sort(objects); err != nil {
 			return err
 		}
 	}
-	if c.output == print.Name {
+	if c.output.Format == print.Name {
 		for _, o := range objects {
 			if _, err := fmt.Fprintln(c.Out, o); err != nil {
 				return err
@@ -35,22 +36,22 @@ func (c *command) printWhole(s *resource.Selection, objects []*resource.Object, 
 		}
 	}
 	shown := print.ListOf(contents)
-	if s.Single && len(contents) == 1 {
+	if single {
 		shown = contents[0]
 	}
-	if err := print.NewEncoder(c.Out, c.output).Encode(shown); err != nil {
+	if err := c.encoder.Encode(shown); err != nil {
 		return err
 	}
 	return incomplete
 }
 
-// content is an object as it is shown whole.
+// content is an object as it is shown whole. Templates see all of it.
 func (c *command) content(o *resource.Object) (map[string]any, error) {
 	content, err := o.Content()
 	if err != nil {
 		return nil, err
 	}
-	if !c.managed {
+	if !c.managed && (c.output.Format == print.JSON || c.output.Format == print.YAML) {
 		print.OmitManagedFields(content)
 	}
 	return content, nil
@@ -59,30 +60,32 @@ func (c *command) content(o *resource.Object) (map[string]any, error) {
 // printTables shows objects as tables, one for each run of objects of one kind, with an empty line between them.
 func (c *command) printTables(s *resource.Selection, objects []*resource.Object) error {
 	withKind := c.showKind || severalKinds(s)
+	var groups [][]*resource.Object
 	for begin := 0; begin < len(objects); {
 		end := begin
 		for end < len(objects) && objects[end].Kind == objects[begin].Kind {
 			end++
 		}
 		group := objects[begin:end]
-		if c.sortBy != "" {
-			if err := print.Sort(group, c.sortBy); err != nil {
-				return err
-			}
+		if err := c.sort(group); err != nil {
+			return err
 		}
-		if begin > 0 && !c.table.NoHeaders {
+		groups = append(groups, group)
+		begin = end
+	}
+	for i, group := range groups {
+		if i > 0 && !c.table.NoHeaders {
 			if _, err := fmt.Fprintln(c.Out); err != nil {
 				return err
 			}
 		}
 		rows := make([]print.Row, len(group))
-		for i, o := range group {
-			rows[i] = print.Row{Object: o}
+		for j, o := range group {
+			rows[j] = print.Row{Object: o}
 		}
 		if err := c.newTable(group[0].Kind, withKind).Print(rows...); err != nil {
 			return err
 		}
-		begin = end
 	}
 	return nil
 }

@@ -43,13 +43,11 @@ func (c *command) follow(ctx context.Context, s *resource.Selection) error {
 	}
 	show := c.shower(f.Set)
 	if !c.watchOnly {
-		if c.sortBy != "" {
-			if err := print.Sort(objects, c.sortBy); err != nil {
-				return err
-			}
+		if err := c.sort(objects); err != nil {
+			return err
 		}
 		if err := show(watch.Added, objects...); err != nil {
-			return err
+			return fmt.Errorf("unable to output the provided object: %w", err)
 		}
 	}
 	err = f.Run(ctx, objects, version, func(e follow.Event) error { return show(e.Type, e.Object) })
@@ -61,7 +59,7 @@ func (c *command) follow(ctx context.Context, s *resource.Selection) error {
 
 // shower shows objects as they come.
 func (c *command) shower(set resource.Set) func(watch.EventType, ...*resource.Object) error {
-	switch c.output {
+	switch c.output.Format {
 	case print.Table, print.Wide:
 		c.table.WithEvent = c.watchEvents
 		table := c.newTable(set.Kind, c.showKind)
@@ -82,7 +80,6 @@ func (c *command) shower(set resource.Set) func(watch.EventType, ...*resource.Ob
 			return nil
 		}
 	}
-	encoder := print.NewEncoder(c.Out, c.output)
 	return func(typ watch.EventType, objects ...*resource.Object) error {
 		for _, o := range objects {
 			content, err := c.content(o)
@@ -92,7 +89,7 @@ func (c *command) shower(set resource.Set) func(watch.EventType, ...*resource.Ob
 			if c.watchEvents {
 				content = map[string]any{"type": string(typ), "object": content}
 			}
-			if err := encoder.Encode(content); err != nil {
+			if err := c.encoder.Encode(content); err != nil {
 				return err
 			}
 		}

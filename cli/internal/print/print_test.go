@@ -87,11 +87,11 @@ func TestSort(t *testing.T) {
 		{field: ".spec.containers[0].n", want: "pod-09 pod-10 pod-9"},
 		{field: ".spec.containers[-1].q", want: "pod-09 pod-9 pod-10"},
 		{field: `.metadata.labels.a\.b/c`, want: "pod-9 pod-09 pod-10"},
-		{field: `.metadata.labels['a.b/c']`, want: "pod-9 pod-09 pod-10"},
 		{field: ".spec.nodeName", wantErr: `couldn't find any field with path "{.spec.nodeName}" in the list of objects`},
-		{field: ".items[*].name", wantErr: "--sort-by takes the path of one field"},
-		{field: "..name", wantErr: "--sort-by takes the path of one field"},
-		{field: ".a[", wantErr: "--sort-by takes the path of one field"},
+		{field: `{.spec.containers[?(@.n>1)].q}`, want: "pod-09 pod-9 pod-10"},
+		{field: ".spec.containers[1].n", wantErr: "failed to get the value of pod/pod-10 at {.spec.containers[1].n}: array index out of bounds: index 1, length 1"},
+		{field: "{.metadata.name", wantErr: "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"},
+		{field: ".a[", wantErr: "unterminated array"},
 	} {
 		t.Run(c.field, func(t *testing.T) {
 			var objects []*resource.Object
@@ -102,7 +102,10 @@ func TestSort(t *testing.T) {
 				}
 				objects = append(objects, o)
 			}
-			err := Sort(objects, c.field)
+			order, err := ParseOrder(c.field)
+			if err == nil {
+				err = order.Sort(objects)
+			}
 			if (err != nil) != (c.wantErr != "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
 				t.Fatalf("Sort: %v, want %q", err, c.wantErr)
 			}
@@ -115,7 +118,11 @@ func TestSort(t *testing.T) {
 			}
 		})
 	}
-	if err := Sort(nil, ".metadata.name"); err != nil {
+	order, err := ParseOrder(".metadata.name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := order.Sort(nil); err != nil {
 		t.Errorf("Sort of nothing: %v", err)
 	}
 }
