@@ -29,6 +29,8 @@ const (
 	steady       = 10 * time.Second
 	// badConfig is the exit code of a process that cannot use its flags or its configuration.
 	badConfig = 2
+	// configLife is how long such a process lives at most.
+	configLife = 2 * time.Second
 	// stopPatience is how long a process may take to end before it is killed.
 	stopPatience = 10 * time.Second
 )
@@ -160,6 +162,13 @@ func (s *supervisor) writeState() error {
 	return auth.WriteSecret(s.config.stateFile(), body)
 }
 
+// hopeless says that a process cannot use its configuration. The Go runtime ends a program that panics with the same code; one
+// that has lived for a moment had a configuration.
+func hopeless(end error, lived time.Duration) bool {
+	status, ok := errors.AsType[*exec.ExitError](end)
+	return ok && status.ExitCode() == badConfig && lived < configLife
+}
+
 // watch starts again what dies, until ctx ends or a process cannot use its configuration, which no restart would mend.
 func (s *supervisor) watch(ctx context.Context) error {
 	due := make(chan *child)
@@ -169,7 +178,7 @@ func (s *supervisor) watch(ctx context.Context) error {
 			return nil
 		case e := <-s.exits:
 			ch := e.child
-			if status, ok := errors.AsType[*exec.ExitError](e.err); ok && status.ExitCode() == badConfig {
+			if hopeless(e.err, time.Since(ch.started)) {
 				ch.cmd = nil
 				return fmt.Errorf("%s cannot use its configuration:\n%s", ch.name, tail(s.config.logFile(ch.name), 1))
 			}

@@ -7,13 +7,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 )
 
 // waitVariable has the test program do nothing but wait for the end of its input.
 const waitVariable = "MILLRACE_TEST_WAIT"
 
+// exitVariable has the test program do nothing but exit with this code.
+const exitVariable = "MILLRACE_TEST_EXIT"
+
 func TestMain(m *testing.M) {
+	if code, err := strconv.Atoi(os.Getenv(exitVariable)); err == nil {
+		os.Exit(code)
+	}
 	if os.Getenv(waitVariable) != "" {
 		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is all that matters
 		return
@@ -80,5 +88,25 @@ func TestLastErrorsAreQuoted(t *testing.T) {
 	}
 	if got, want := lastErrors(c, []string{"api", "proxy"}), "\napi: time=2 level=ERROR msg=failed err=why"; got != want {
 		t.Errorf("lastErrors = %q, want %q", got, want)
+	}
+}
+
+// Only a process that ends at once with the code for a bad configuration ends the cluster: a panic has the same code.
+func TestHopeless(t *testing.T) {
+	for _, tc := range []struct {
+		code  string
+		lived time.Duration
+		want  bool
+	}{
+		{"2", 100 * time.Millisecond, true},
+		{"2", time.Minute, false},
+		{"1", 100 * time.Millisecond, false},
+		{"0", 100 * time.Millisecond, false},
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), exitVariable+"="+tc.code)
+		if got := hopeless(cmd.Run(), tc.lived); got != tc.want {
+			t.Errorf("exit %s after %v: %t, want %t", tc.code, tc.lived, got, tc.want)
+		}
 	}
 }
