@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,8 @@ import (
 const long = `Display one or many resources.
 
  Prints a table of the most important information about the specified resources. You can filter the list using a label selector and the --selector flag. If the desired resource type is namespaced you will only see results in the current namespace if you don't specify any namespace.
+
+ By specifying the output as 'template' and providing a Go template as the value of the --template flag, you can filter the attributes of the fetched resources.
 
 Use "millrace api-resources" for a complete list of supported resources.`
 
@@ -36,6 +39,10 @@ const example = `  # List all pods in ps output format
   
   # Return only the phase value of the specified pod
   millrace get pod/web-pod-13je7 -o jsonpath={.status.phase}
+  millrace get -o template pod/web-pod-13je7 --template={{.status.phase}}
+  
+  # List resource information in custom columns
+  millrace get pod test-pod -o custom-columns=CONTAINER:.spec.containers[0].name,IMAGE:.spec.containers[0].image
   
   # List all config maps and secrets together in ps output format
   millrace get configmaps,secrets
@@ -51,7 +58,7 @@ const example = `  # List all pods in ps output format
 
 // formats are the values of -o.
 func formats() []string {
-	return []string{print.JSON, print.YAML, print.Name, print.JSONPath, print.JSONPathAsJSON, print.JSONPathFile, print.Wide}
+	return slices.Concat([]string{print.JSON, print.YAML, print.Name}, print.Templates(), []string{print.CustomColumns, print.CustomColumnsFile, print.Wide})
 }
 
 // command is one call of the verb.
@@ -98,7 +105,7 @@ func New(f *factory.Factory) *cobra.Command {
 		"Using this flag with commands that query for collections of resources has no effect when no resources are found.")
 	flags.StringSliceVarP(&c.table.LabelColumns, "label-columns", "L", nil, "Accepts a comma separated list of labels that are going to be presented as columns. Names are case-sensitive. "+
 		"You can also use multiple flag options like -L label1 -L label2...")
-	flags.BoolVar(&c.table.NoHeaders, "no-headers", false, "When using the default output format, don't print headers (default print headers).")
+	flags.BoolVar(&c.table.NoHeaders, "no-headers", false, "When using the default or custom-column output format, don't print headers (default print headers).")
 	c.output.AddFlags(flags)
 	flags.BoolVar(&c.watchEvents, "output-watch-events", false, "Output watch event objects when --watch or --watch-only is used. Existing objects are output as initial ADDED events.")
 	flags.BoolVar(&c.showKind, "show-kind", false, "If present, list the resource type for the requested object(s).")
@@ -144,6 +151,8 @@ func (c *command) complete(cmd *cobra.Command) error {
 		return failure.Usagef(cmd, "Required resource not specified.")
 	case c.table.ShowLabels && c.output.Flag != print.Table && c.output.Flag != print.Wide:
 		return fmt.Errorf("--show-labels option cannot be used with %s printer", c.output.Flag)
+	case len(c.table.LabelColumns) > 0 && strings.HasPrefix(c.output.Flag, print.CustomColumns):
+		return fmt.Errorf("--label-columns option cannot be used with %s printer", c.output.Flag)
 	case c.watchEvents && !watching:
 		return errors.New("--output-watch-events option can only be used with --watch or --watch-only")
 	case c.watch && c.sortBy != "":
@@ -154,7 +163,7 @@ func (c *command) complete(cmd *cobra.Command) error {
 	if err := c.output.Parse(); err != nil {
 		return err
 	}
-	c.table.Wide = c.output.Format == print.Wide
+	c.table.Wide, c.output.NoHeaders = c.output.Format == print.Wide, c.table.NoHeaders
 	var err error
 	if !c.inTables() && c.output.Format != print.Name {
 		if c.encoder, err = c.output.Encoder(c.Out); err != nil {

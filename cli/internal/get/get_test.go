@@ -59,7 +59,7 @@ const emptyList = `{
 }
 `
 
-const allowed = "json,jsonpath,jsonpath-as-json,jsonpath-file,name,wide,yaml"
+const allowed = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,template,templatefile,wide,yaml"
 
 func TestGet(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "settings.yaml")
@@ -114,6 +114,13 @@ configmap/settings   0      <unknown>
 		{name: "one by path", args: []string{"pod/web-9", "-o", "jsonpath={.metadata.name} {.metadata.managedFields[0].manager}"}, want: fakeapi.Result{Out: "web-9 m"}},
 		{name: "none by path", args: []string{"secrets", "-o", "jsonpath={.kind} {.items}"}, want: fakeapi.Result{Out: "List []"}},
 		{name: "bad path", args: []string{"pods", "-o", "jsonpath={.x"}, want: fakeapi.Result{Code: 1, Err: "error: error parsing jsonpath {.x, unclosed action\n"}},
+		{name: "list by template", args: []string{"pods,cm", "-o", "go-template={{.kind}}{{range .items}} {{.metadata.name}}{{end}}"}, want: fakeapi.Result{Out: "List web-10 web-9 settings"}},
+		{name: "one by template", args: []string{"pod/web-9", "--template={{.metadata.name}}"}, want: fakeapi.Result{Out: "web-9"}},
+		{name: "own columns", args: []string{"pods", "-o", "custom-columns=N:.metadata.name,P:.status.phase"}, want: fakeapi.Result{Out: "N        P\nweb-10   Running\nweb-9    Pending\n"}},
+		{name: "own columns without headers", args: []string{"cm", "settings", "-o", "custom-columns=N:.metadata.name", "--no-headers"}, want: fakeapi.Result{Out: "settings\n"}},
+		{name: "own columns of nothing", args: []string{"secrets", "-o", "custom-columns=N:.metadata.name"}, want: fakeapi.Result{Out: "N\n"}},
+		{name: "own columns and labels", args: []string{"pods", "-o", "custom-columns=N:.kind", "-L", "app"}, want: fakeapi.Result{Code: 1, Err: "error: --label-columns option cannot be used with custom-columns=N:.kind printer\n"}},
+		{name: "labels beside a template", args: []string{"pods", "-o", "go-template={{.kind}}", "--show-labels"}, want: fakeapi.Result{Code: 1, Err: "error: --show-labels option cannot be used with go-template={{.kind}} printer\n"}},
 		{name: "sorted list", args: []string{"pods", "--sort-by", "{.status.phase}", "-o", "jsonpath={.items[*].metadata.name}"}, want: fakeapi.Result{Out: "web-9 web-10"}},
 		{name: "order of none has", args: []string{"pods,cm", "--sort-by", ".status.phase"}, want: fakeapi.Result{Code: 1, Err: "error: couldn't find any field with path \"{.status.phase}\" in the list of objects\n"}},
 		{name: "order of one", args: []string{"cm", "settings", "--sort-by", ".status.phase", "-o", "name"}, want: fakeapi.Result{Out: "configmap/settings\n"}},
@@ -184,6 +191,19 @@ ADDED      new     0/1     Pending   0          <unknown>
 DELETED    web-10   0/1     Running   0          <unknown>
 `},
 		{name: "one", args: []string{"pod", "web-9", "-w", "--no-headers"}, want: "web-9   0/1   Pending   0     <unknown>\nweb-9   0/1   Running   0     <unknown>\n"},
+		{name: "own columns", args: []string{"pods", "-w", "-o", "custom-columns=N:.metadata.name,P:.status.phase"}, want: `N        P
+web-10   Running
+web-9    Pending
+web-9    Running
+new      Pending
+web-10   Running
+`},
+		{name: "own columns with events", args: []string{"pods", "--watch-only", "--output-watch-events", "-o", "custom-columns=N:.object.metadata.name,E:.type"}, want: `N       E
+web-9   MODIFIED
+new     ADDED
+web-10   DELETED
+`},
+		{name: "template", args: []string{"pods", "-w", "--template={{.metadata.name}}={{.status.phase}} "}, want: "web-10=Running web-9=Pending web-9=Running new=Pending web-10=Running "},
 		{name: "names", args: []string{"pods", "-w", "-o", "name"}, want: "pod/web-10\npod/web-9\npod/web-9\npod/new\npod/web-10\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

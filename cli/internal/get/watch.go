@@ -80,19 +80,29 @@ func (c *command) shower(set resource.Set) func(watch.EventType, ...*resource.Ob
 			return nil
 		}
 	}
-	return func(typ watch.EventType, objects ...*resource.Object) error {
-		for _, o := range objects {
-			content, err := c.content(o)
-			if err != nil {
-				return err
-			}
-			if c.watchEvents {
-				content = map[string]any{"type": string(typ), "object": content}
-			}
-			if err := c.encoder.Encode(content); err != nil {
-				return err
-			}
+	return c.showWhole
+}
+
+// showWhole shows objects that have come together.
+func (c *command) showWhole(typ watch.EventType, objects ...*resource.Object) error {
+	contents := make([]map[string]any, len(objects))
+	for i, o := range objects {
+		content, err := c.content(o)
+		if err != nil {
+			return err
 		}
-		return nil
+		if c.watchEvents {
+			content = map[string]any{"type": string(typ), "object": content}
+		}
+		contents[i] = content
 	}
+	if c.output.InColumns() && len(contents) > 1 {
+		return c.encoder.Encode(print.ListOf(contents)) // rows of one table
+	}
+	for _, content := range contents {
+		if err := c.encoder.Encode(content); err != nil {
+			return err
+		}
+	}
+	return nil
 }

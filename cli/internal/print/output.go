@@ -72,9 +72,8 @@ func (o *Output) Parse() error {
 		return err
 	}
 	o.Format = format
-	columns := strings.HasPrefix(format, CustomColumns)
 	switch {
-	case o.template == "" && columns:
+	case o.template == "" && o.InColumns():
 		return errors.New("custom-columns format specified but no custom columns given")
 	case o.template == "":
 		return errors.New("template format specified but no template given")
@@ -83,7 +82,7 @@ func (o *Output) Parse() error {
 	}
 	text, err := os.ReadFile(o.template)
 	switch {
-	case err != nil && columns:
+	case err != nil && o.InColumns():
 		return fmt.Errorf("error reading template %s, %w", o.template, err)
 	case err != nil:
 		return fmt.Errorf("error reading --template %s, %w", o.template, err)
@@ -91,6 +90,9 @@ func (o *Output) Parse() error {
 	o.template = string(text)
 	return nil
 }
+
+// InColumns says that objects are shown in columns that the user has chosen.
+func (o *Output) InColumns() bool { return o.Format == CustomColumns || o.Format == CustomColumnsFile }
 
 func (o *Output) has(format string) bool { return slices.Contains(o.Formats, format) }
 
@@ -103,6 +105,19 @@ func (o *Output) Encoder(out io.Writer) (Encoder, error) {
 	switch o.Format {
 	case JSONPath, JSONPathFile, JSONPathAsJSON:
 		return newPathEncoder(out, o.template, o.allowMissing, o.Format == JSONPathAsJSON)
+	case GoTemplate, GoTemplateFile, Template, TemplateFile:
+		return newTemplateEncoder(out, o.template, o.allowMissing)
+	case CustomColumns, CustomColumnsFile:
+		parse := parseColumns
+		if o.Format == CustomColumnsFile {
+			parse = parseColumnsFile
+		}
+		columns, err := parse(out, o.template)
+		if err != nil {
+			return nil, err
+		}
+		columns.noNames = o.NoHeaders
+		return columns, nil
 	default:
 		return NewEncoder(out, o.Format), nil
 	}

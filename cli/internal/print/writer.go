@@ -26,11 +26,20 @@ func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
 func (w *Writer) Rows(rows ...[]string) error {
 	for _, row := range rows {
 		for i, cell := range row {
+			row[i] = oneLine(cell)
+		}
+	}
+	return w.write(rows)
+}
+
+// write writes rows of cells as they are. The last cell of a row needs no width.
+func (w *Writer) write(rows [][]string) error {
+	for _, row := range rows {
+		for i, cell := range row[:max(len(row)-1, 0)] {
 			if i == len(w.widths) {
 				w.widths = append(w.widths, minWidth)
 			}
-			row[i] = oneLine(cell)
-			w.widths[i] = max(w.widths[i], utf8.RuneCountInString(row[i])+padding)
+			w.widths[i] = max(w.widths[i], utf8.RuneCountInString(cell)+padding)
 		}
 	}
 	var b bytes.Buffer
