@@ -17,6 +17,7 @@ import (
 	"millrace.dev/services/scheduler/internal/cache"
 	"millrace.dev/services/scheduler/internal/framework"
 	"millrace.dev/services/scheduler/internal/plugins/nodename"
+	"millrace.dev/services/scheduler/internal/plugins/nodeports"
 	"millrace.dev/services/scheduler/internal/plugins/noderesources"
 	"millrace.dev/services/scheduler/internal/plugins/nodeselector"
 	"millrace.dev/services/scheduler/internal/plugins/taint"
@@ -51,9 +52,12 @@ func (c *Config) Validate() error {
 	return errors.Join(c.Common.Validate(), named)
 }
 
-// filters and scorers are the plugins, in the order in which they are asked: the cheap and decisive ones first.
+// filters are the plugins that say where a pod fits, in the order in which they are asked, which is Kubernetes': a node that several
+// would reject is counted for the first.
 func filters() []framework.Filter {
-	return []framework.Filter{unschedulable.Plugin{}, nodename.Plugin{}, taint.Plugin{}, nodeselector.Plugin{}, noderesources.Fit{}}
+	return []framework.Filter{
+		unschedulable.Plugin{}, nodename.Plugin{}, taint.Plugin{}, nodeselector.Plugin{}, nodeports.Plugin{}, noderesources.Fit{},
+	}
 }
 
 // scorers are the plugins that choose among the nodes that a pod fits on, with Kubernetes' weights.

@@ -14,25 +14,30 @@ import (
 // Pod is a pod to be placed, or one that has a place.
 type Pod struct {
 	*corev1.Pod
-	Requests Resources
+	Requests  Resources
+	HostPorts []HostPort
 }
 
 // NewPod prepares a pod; the pod is not copied.
-func NewPod(pod *corev1.Pod) *Pod { return &Pod{Pod: pod, Requests: PodResources(pod)} }
+func NewPod(pod *corev1.Pod) *Pod {
+	return &Pod{Pod: pod, Requests: PodResources(pod), HostPorts: hostPorts(pod)}
+}
 
 // Node is a node and what is on it. A Node of a snapshot is the cycle's own.
 type Node struct {
 	*corev1.Node
 	Allocatable Resources
-	Requested   Resources // of Pods
-	Pods        []*Pod    // those on it that have not finished; a change makes another slice, so that copies of a Node may share it
-	Stamp       uint64    // the revision of stamp.node that all of this stands for
+	Requested   Resources  // of Pods
+	Pods        []*Pod     // those on it that have not finished; a change makes another slice, so that copies of a Node may share it
+	HostPorts   []HostPort // of Pods; likewise
+	Stamp       uint64     // the revision of stamp.node that all of this stands for
 }
 
 // Add puts a pod on the node that is not on it. O(pods on the node).
 func (n *Node) Add(pod *Pod) {
 	n.Pods = append(slices.Clip(n.Pods), pod)
 	n.Requested.Add(&pod.Requests)
+	n.HostPorts = append(slices.Clip(n.HostPorts), pod.HostPorts...)
 }
 
 // Remove takes a pod off the node, if it is there. O(pods on the node).
@@ -43,6 +48,12 @@ func (n *Node) Remove(pod *Pod) {
 	}
 	n.Pods = slices.Concat(n.Pods[:at], n.Pods[at+1:])
 	n.Requested.Subtract(&pod.Requests)
+	if len(pod.HostPorts) > 0 {
+		n.HostPorts = nil
+		for _, p := range n.Pods {
+			n.HostPorts = append(n.HostPorts, p.HostPorts...)
+		}
+	}
 }
 
 // Copy is the node with room of its own: what happens to one of the two is not seen at the other. Requested of both may be

@@ -122,6 +122,9 @@ func TestNodeCountsThePodsOnIt(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			p := framework.NewPod(objtest.Pod(name).Obj())
 			p.Requests = drawResources(t, name)
+			for range rapid.IntRange(0, 2).Draw(t, "ports") {
+				p.HostPorts = append(p.HostPorts, framework.HostPort{Port: rapid.Int32Range(1, 3).Draw(t, "port")})
+			}
 			pods = append(pods, p)
 		}
 		for range rapid.IntRange(0, 20).Draw(t, "steps") {
@@ -133,8 +136,13 @@ func TestNodeCountsThePodsOnIt(t *testing.T) {
 			}
 		}
 		var want framework.Resources
+		var ports []framework.HostPort
 		for _, p := range node.Pods {
 			want.Add(&p.Requests)
+			ports = append(ports, p.HostPorts...)
+		}
+		if !slices.Equal(node.HostPorts, ports) {
+			t.Fatalf("host ports are %v, want %v", node.HostPorts, ports)
 		}
 		got := node.Requested
 		if got.MilliCPU != want.MilliCPU || got.Memory != want.Memory || got.Pods != want.Pods ||
