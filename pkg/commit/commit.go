@@ -130,8 +130,8 @@ func (w *Writer) permitEntry(b *events.Batch, e events.Entry) error {
 	if !e.Type.WrittenBy(w.config.Service) {
 		return fmt.Errorf("%s may not write events of type %s", w.config.Service, e.Type.Name)
 	}
-	if !e.Type.StampedBy(b.Stamps) {
-		return fmt.Errorf("%s decides about a set: its batch needs a stamp of kind %s", e.Type.Name, e.Type.Stamp)
+	if stamp := e.Type.Lacks(e.Key, b.Stamps); stamp != "" {
+		return fmt.Errorf("%s decides about a set: its batch needs %s", e.Type.Name, stamp)
 	}
 	if err := e.Key.Valid(); err != nil {
 		return err

@@ -174,11 +174,11 @@ func TestP11_OrderInsideACommit(t *testing.T) {
 	w := start(t, s, commit.Config{})
 	guard := put1(t, s.Store, "guard")
 	pod := state.Change{Key: state.ObjectKey(state.ObjectRef{Resource: "pods", Namespace: "d", Name: "p"}), Body: []byte("{}")}
-	order := state.Change{Key: state.OrderKey("n1", "d", "p"), Body: []byte("{}")}
+	order := state.Change{Key: state.OrderKey("n2", "d", "p"), Body: []byte("{}")}
 	node := events.NodeJoined.Batch(events.Meta{Source: "/test"}, state.Stamp{Kind: state.StampNode, ID: "n1"})
 	node.Add(state.Change{Key: state.ObjectKey(state.ObjectRef{Resource: "nodes", Name: "n1"}), Body: []byte("{}")})
 	node.AddAs(events.ClaimTaken.Info(), state.Change{Key: state.ClaimKey(state.ClaimPodCIDR, "x"), Body: []byte("{}")})
-	created := events.PodCreated.Batch(events.Meta{Source: "/test"})
+	created := events.PodCreated.Batch(events.Meta{Source: "/test"}, state.Stamp{Kind: state.StampNode, ID: "n2"})
 	created.Add(order, pod)
 	created.Check(storetest.Change("guard", 0, "").Key, guard)
 	for _, err := range queued(t, s, w, node, created) {
@@ -190,7 +190,7 @@ func TestP11_OrderInsideACommit(t *testing.T) {
 	for _, m := range s.seen()[1] {
 		got = append(got, string(m.Key))
 	}
-	want := "beat.test.1 claim.podcidr.x object.nodes.=.n1 object.pods.d.p edge.order.n1.d.p stamp.node.n1"
+	want := "beat.test.1 claim.podcidr.x object.nodes.=.n1 object.pods.d.p edge.order.n2.d.p stamp.node.n1 stamp.node.n2"
 	if strings.Join(got, " ") != want {
 		t.Errorf("written in the order\n%s\nwant\n%s", strings.Join(got, " "), want)
 	}
@@ -389,7 +389,12 @@ func TestPermit(t *testing.T) {
 		b.Add(pod)
 		return b
 	}
-	nodeStamp := state.Stamp{Kind: state.StampNode, ID: "n1"}
+	nodeStamp, schedulerStamp := state.Stamp{Kind: state.StampNode, ID: "n1"}, state.Stamp{Kind: state.StampScheduler, ID: state.TheScheduler}
+	created := func(stamps ...state.Stamp) *events.Batch {
+		b := events.PodCreated.Batch(events.Meta{Source: "/test"}, stamps...)
+		b.Add(pod, state.Change{Key: state.OrderKey("n1", "d", "p"), Body: []byte("{}")})
+		return b
+	}
 	reported := events.PodReported.Batch(events.Meta{Source: "/test"})
 	reported.Add(pod)
 	large := batch(storetest.Change("a", 0, strings.Repeat("x", store.MaxMessage)))
@@ -399,9 +404,13 @@ func TestPermit(t *testing.T) {
 		batch   *events.Batch
 		want    string // in the error; "": allowed
 	}{
-		{"scheduler assigns with the node's stamp", state.Scheduler, assigned(nodeStamp), ""},
+		{"scheduler assigns with its own and the node's stamp", state.Scheduler, assigned(nodeStamp, schedulerStamp), ""},
+		{"without the stamp of all assignments", state.Scheduler, assigned(nodeStamp), "needs a stamp of kind scheduler"},
+		{"a pod is created on a node", state.API, created(nodeStamp), ""},
+		{"a pod is created on a node without its stamp", state.API, created(), "needs the stamp of the node of edge.order.n1.d.p"},
+		{"a pod is created on a node with another's stamp", state.API, created(state.Stamp{Kind: state.StampNode, ID: "n2"}), "needs the stamp of the node of edge.order.n1.d.p"},
 		{"a set decision without its stamp", state.Scheduler, assigned(), "needs a stamp of kind node"},
-		{"with a stamp of another kind", state.Scheduler, assigned(state.Stamp{Kind: state.StampScheduler, ID: "all"}), "needs a stamp of kind node"},
+		{"with a stamp of another kind", state.Scheduler, assigned(schedulerStamp), "needs a stamp of kind node"},
 		{"scheduler writes what nodes report", state.Scheduler, reported, "may not write events of type dev.millrace.pod.reported"},
 		{"controller writes a ConfigMap", state.Controller, batch(storetest.Change("a", 0, "1")), "controller may not write object.configmaps"},
 		{"nothing to write", state.API, batch(), "without a change"},

@@ -10,7 +10,7 @@ var byAPI = []state.Service{state.API}
 
 // NamespaceCreated says that a namespace takes objects from now on; its stamp is born with it.
 // Body: the whole namespace. Readers: api (creators check the stamp). Delivered twice: drop by revision. Missed: a view rebuilds.
-var NamespaceCreated = Type[corev1.Namespace]{Name: "dev.millrace.namespace.created", Writer: byAPI, Stamp: state.StampNamespace}
+var NamespaceCreated = Type[corev1.Namespace]{Name: "dev.millrace.namespace.created", Writer: byAPI, Stamps: []state.StampKind{state.StampNamespace}}
 
 // NamespaceUpdated says that the metadata of a namespace has changed.
 // Body: the whole namespace. Readers: people. Delivered twice: drop by revision. Missed: a view rebuilds.
@@ -18,11 +18,11 @@ var NamespaceUpdated = Type[corev1.Namespace]{Name: "dev.millrace.namespace.upda
 
 // NamespaceDeleting says that a namespace takes no more objects and is being emptied.
 // Body: the whole namespace. Readers: controller. Delivered twice: drop by revision. Missed: a view rebuilds.
-var NamespaceDeleting = Type[corev1.Namespace]{Name: "dev.millrace.namespace.deleting", Writer: byAPI, Stamp: state.StampNamespace}
+var NamespaceDeleting = Type[corev1.Namespace]{Name: "dev.millrace.namespace.deleting", Writer: byAPI, Stamps: []state.StampKind{state.StampNamespace}}
 
 // NamespaceDeleted says that a namespace is gone, and its stamp with it.
 // Body: the namespace as it last was. Readers: people. Delivered twice: drop by revision. Missed: a view rebuilds.
-var NamespaceDeleted = Type[corev1.Namespace]{Name: "dev.millrace.namespace.deleted", Writer: byAPI, Stamp: state.StampNamespace}
+var NamespaceDeleted = Type[corev1.Namespace]{Name: "dev.millrace.namespace.deleted", Writer: byAPI, Stamps: []state.StampKind{state.StampNamespace}}
 
 var namespaceTypes = []Info{NamespaceCreated.Info(), NamespaceUpdated.Info(), NamespaceDeleting.Info(), NamespaceDeleted.Info()}
 

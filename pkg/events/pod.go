@@ -9,7 +9,7 @@ import (
 // PodCreated says that a pod has been declared.
 // Body: the whole pod. Readers: scheduler, and the node's kubelet through its order if the pod names its node.
 // Delivered twice: drop by revision. Missed: a view rebuilds.
-var PodCreated = Type[corev1.Pod]{Name: "dev.millrace.pod.created", Writer: []state.Service{state.API}}
+var PodCreated = Type[corev1.Pod]{Name: "dev.millrace.pod.created", Writer: []state.Service{state.API}, Orders: true}
 
 // PodUpdated says that the metadata or spec of a pod has changed.
 // Body: the whole pod; its order, in the same batch, bears the same type. Readers: that node's kubelet, scheduler.
@@ -20,7 +20,8 @@ var PodUpdated = Type[corev1.Pod]{Name: "dev.millrace.pod.updated", Writer: []st
 // Body: the whole pod; its order, in the same batch, bears the same type. Readers: that node's kubelet, api, controller.
 // Delivered twice: drop by revision. Missed: a view rebuilds, the node feed resyncs.
 var PodAssigned = Type[corev1.Pod]{
-	Name: "dev.millrace.pod.assigned", Writer: []state.Service{state.Scheduler}, Stamp: state.StampNode,
+	Name: "dev.millrace.pod.assigned", Writer: []state.Service{state.Scheduler},
+	Stamps: []state.StampKind{state.StampNode, state.StampScheduler}, Orders: true,
 }
 
 // PodUnschedulable says that the scheduler found no node for a pod; its condition PodScheduled tells why.

@@ -2,20 +2,36 @@ package events
 
 import (
 	"slices"
+	"strings"
 
 	"millrace.dev/pkg/state"
 )
 
 // Info is what is common to all event types.
 type Info struct {
-	Name   string          // "dev.millrace.pod.assigned": past tense; never renamed
-	Writer []state.Service // who may write it
-	Stamp  state.StampKind // the stamp that every batch with this event must bear; state.NoSet where no set is decided
+	Name   string            // "dev.millrace.pod.assigned": past tense; never renamed
+	Writer []state.Service   // who may write it
+	Stamps []state.StampKind // the stamps that every batch with this event must bear; none where no set is decided
+	Orders bool              // an order of this type adds to the pods of its node: the batch must bear that node's stamp
 }
 
-// StampedBy says that stamps hold the kind that the type demands.
-func (i Info) StampedBy(stamps []state.Stamp) bool {
-	return i.Stamp == state.NoSet || slices.ContainsFunc(stamps, func(s state.Stamp) bool { return s.Kind == i.Stamp })
+// Lacks says which stamp the type demands of a batch that writes key, and stamps do not hold; "" if they hold all.
+func (i Info) Lacks(key state.Key, stamps []state.Stamp) string {
+	for _, kind := range i.Stamps {
+		if !slices.ContainsFunc(stamps, func(s state.Stamp) bool { return s.Kind == kind }) {
+			return "a stamp of kind " + string(kind)
+		}
+	}
+	if !i.Orders || !strings.HasPrefix(string(key), string(state.OrderPrefix(""))) {
+		return ""
+	}
+	ofNode := func(s state.Stamp) bool {
+		return s.Kind == state.StampNode && strings.HasPrefix(string(key), string(state.OrderPrefix(s.ID)))
+	}
+	if !slices.ContainsFunc(stamps, ofNode) {
+		return "the stamp of the node of " + string(key)
+	}
+	return ""
 }
 
 // WrittenBy says that service may write events of this type.

@@ -40,17 +40,21 @@ func TestCatalogue(t *testing.T) {
 			if !slices.Contains(services, service) {
 				t.Errorf("type %s is written by %q, which writes no state", info.Name, service)
 			}
-			stamp := state.StampKey(info.Stamp, "x")
-			if info.Stamp == state.StampScheduler {
-				stamp = state.StampKey(info.Stamp, state.TheScheduler)
-			}
-			if info.Stamp != state.NoSet && !service.MayWrite(stamp) {
-				t.Errorf("type %s needs %s, which the table of writers does not grant %s", info.Name, stamp, service)
+			for _, kind := range info.Stamps {
+				stamp := state.StampKey(kind, "x")
+				if kind == state.StampScheduler {
+					stamp = state.StampKey(kind, state.TheScheduler)
+				}
+				if !service.MayWrite(stamp) {
+					t.Errorf("type %s needs %s, which the table of writers does not grant %s", info.Name, stamp, service)
+				}
 			}
 		}
-		known := func(rule state.StampRule) bool { return rule.Kind == info.Stamp }
-		if info.Stamp != state.NoSet && !slices.ContainsFunc(state.Stamps, known) {
-			t.Errorf("type %s needs a stamp of kind %q, which the table of stamps does not have", info.Name, info.Stamp)
+		for _, kind := range info.Stamps {
+			known := func(rule state.StampRule) bool { return rule.Kind == kind }
+			if !slices.ContainsFunc(state.Stamps, known) {
+				t.Errorf("type %s needs a stamp of kind %q, which the table of stamps does not have", info.Name, kind)
+			}
 		}
 	}
 }
@@ -150,24 +154,34 @@ func nameField(literal *ast.CompositeLit) string {
 	return ""
 }
 
-func TestStampedBy(t *testing.T) {
-	node, owner := state.Stamp{Kind: state.StampNode, ID: "n1"}, state.Stamp{Kind: state.StampOwner, ID: "u"}
+func TestLacks(t *testing.T) {
+	node, scheduler := state.Stamp{Kind: state.StampNode, ID: "n1"}, state.Stamp{Kind: state.StampScheduler, ID: state.TheScheduler}
+	owner := state.Stamp{Kind: state.StampOwner, ID: "u"}
+	pod := state.ObjectKey(state.ObjectRef{Resource: "pods", Namespace: "d", Name: "p"})
+	order, elsewhere := state.OrderKey("n1", "d", "p"), state.OrderKey("n1.b", "d", "p")
 	tests := []struct {
 		name   string
 		info   events.Info
+		key    state.Key
 		stamps []state.Stamp
-		want   bool
+		want   string
 	}{
-		{"no set", events.PodReported.Info(), nil, true},
-		{"no set, a stamp all the same", events.PodReported.Info(), []state.Stamp{owner}, true},
-		{"its stamp", events.PodAssigned.Info(), []state.Stamp{owner, node}, true},
-		{"another's stamp", events.PodAssigned.Info(), []state.Stamp{owner}, false},
-		{"no stamp", events.PodAssigned.Info(), nil, false},
+		{"no set", events.PodReported.Info(), pod, nil, ""},
+		{"no set, a stamp all the same", events.PodReported.Info(), pod, []state.Stamp{owner}, ""},
+		{"all its stamps", events.PodAssigned.Info(), order, []state.Stamp{owner, node, scheduler}, ""},
+		{"one of its stamps", events.PodAssigned.Info(), pod, []state.Stamp{node}, "a stamp of kind scheduler"},
+		{"another of its stamps", events.PodAssigned.Info(), pod, []state.Stamp{scheduler}, "a stamp of kind node"},
+		{"stamp of another node", events.PodAssigned.Info(), elsewhere, []state.Stamp{node, scheduler}, "the stamp of the node of " + string(elsewhere)},
+		{"no stamp", events.PodAssigned.Info(), pod, nil, "a stamp of kind node"},
+		{"created on no node", events.PodCreated.Info(), pod, nil, ""},
+		{"created on a node", events.PodCreated.Info(), order, []state.Stamp{node}, ""},
+		{"created on a node without its stamp", events.PodCreated.Info(), order, []state.Stamp{owner}, "the stamp of the node of " + string(order)},
+		{"order of an old pod", events.PodUpdated.Info(), order, nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.info.StampedBy(tt.stamps); got != tt.want {
-				t.Errorf("StampedBy(%v) = %v, want %v", tt.stamps, got, tt.want)
+			if got := tt.info.Lacks(tt.key, tt.stamps); got != tt.want {
+				t.Errorf("Lacks(%s, %v) = %q, want %q", tt.key, tt.stamps, got, tt.want)
 			}
 		})
 	}

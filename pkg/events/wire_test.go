@@ -93,8 +93,12 @@ func sample(t *testing.T, info events.Info) *events.Batch {
 	}}
 	b.AddAs(info, sampleChanges(t, info)...)
 	ended := strings.HasSuffix(info.Name, ".deleted")
-	if info.Stamp != state.NoSet {
-		b.Stamps = []state.Stamp{{Kind: info.Stamp, ID: "n1", Revision: 6, End: ended, Data: []byte(`{"any":"thing"}`)}}
+	for _, kind := range info.Stamps {
+		id := "n1"
+		if kind == state.StampScheduler {
+			id = state.TheScheduler
+		}
+		b.Stamps = append(b.Stamps, state.Stamp{Kind: kind, ID: id, Revision: 6, End: ended, Data: []byte(`{"any":"thing"}`)})
 	}
 	return b
 }

@@ -13,7 +13,6 @@ const (
 	StampBudget    StampKind = "budget"
 	StampNamespace StampKind = "namespace"
 	StampScheduler StampKind = "scheduler"
-	NoSet          StampKind = "" // no decision about a set
 )
 
 // TheScheduler is the id of the one stamp of kind [StampScheduler].

@@ -25,25 +25,25 @@ const (
 
 // demands says for every event type what is decided with it. none: one object alone.
 var (
-	none    = demand{}
-	demands = map[string]demand{
+	none    []demand
+	demands = map[string][]demand{
 		"dev.millrace.boot.repaired":      none, // follows from objects
 		"dev.millrace.claim.taken":        none, // a key that may exist once
 		"dev.millrace.config.announced":   none,
 		"dev.millrace.config.deleted":     none,
 		"dev.millrace.config.written":     none,
 		"dev.millrace.epoch.begun":        none,
-		"dev.millrace.namespace.created":  {state.StampNamespace, birth},
-		"dev.millrace.namespace.deleted":  {state.StampNamespace, death},
-		"dev.millrace.namespace.deleting": {state.StampNamespace, "beginning of termination"},
+		"dev.millrace.namespace.created":  {{state.StampNamespace, birth}},
+		"dev.millrace.namespace.deleted":  {{state.StampNamespace, death}},
+		"dev.millrace.namespace.deleting": {{state.StampNamespace, "beginning of termination"}},
 		"dev.millrace.namespace.updated":  none,
-		"dev.millrace.node.deleted":       {state.StampNode, death},
-		"dev.millrace.node.joined":        {state.StampNode, birth},
+		"dev.millrace.node.deleted":       {{state.StampNode, death}},
+		"dev.millrace.node.joined":        {{state.StampNode, birth}},
 		"dev.millrace.node.readiness":     none, // reaches the scheduler as a taint, which is node.updated
 		"dev.millrace.node.reported":      none, // nothing that the scheduler reads
-		"dev.millrace.node.updated":       {state.StampNode, "change of allocatable, labels, taints, unschedulable"},
-		"dev.millrace.pod.assigned":       {state.StampNode, "assignment"},
-		"dev.millrace.pod.created":        none, // but see also
+		"dev.millrace.node.updated":       {{state.StampNode, "change of allocatable, labels, taints, unschedulable"}},
+		"dev.millrace.pod.assigned":       {{state.StampNode, "assignment"}, {state.StampScheduler, "every assignment batch"}},
+		"dev.millrace.pod.created":        none, // its order demands the node's; see also
 		"dev.millrace.pod.deleted":        none, // pods that leave need no stamp
 		"dev.millrace.pod.deleting":       none,
 		"dev.millrace.pod.reported":       none,
@@ -54,14 +54,13 @@ var (
 	}
 )
 
-// also are the stamps that a batch bears beside the one that its event type demands, and the test that shows it.
+// also are the stamps that a batch bears as its objects demand it, not its event type, and the test that shows it.
 var also = []struct {
 	event    string
 	kind     state.StampKind
 	decision string
 	test     testRef
 }{
-	{"dev.millrace.pod.assigned", state.StampScheduler, "every assignment batch", testRef{"services/scheduler/race_test.go", "TestP8_SchedulerStampIsOfEveryAssignment"}},
 	{"dev.millrace.pod.created", state.StampNode, "creation with nodeName", testRef{"services/api/internal/verb/create_test.go", "TestP9_CreateOnANodeMovesItsStampAndOrders"}},
 	{"dev.millrace.pod.created", state.StampNamespace, "creators only check it", testRef{"services/api/internal/verb/create_test.go", "TestP9_CreateLosesAgainstTheEndOfItsNamespace"}},
 }
@@ -80,17 +79,17 @@ func TestEveryEventTypeDemandsItsStamp(t *testing.T) {
 	report(t, checkDemands(events.Catalogue(), state.Stamps, demands))
 	rules := []state.StampRule{{Kind: state.StampNode, Decides: []string{"assignment, binding"}}}
 	wantProblems(t, checkDemands([]events.Info{
-		{Name: "assigned", Stamp: state.StampNode},
+		{Name: "assigned", Stamps: []state.StampKind{state.StampNode}},
 		{Name: "bound"},
-		{Name: "joined", Stamp: state.StampNode},
-		{Name: "charged", Stamp: state.StampQuota},
-		{Name: "resized", Stamp: state.StampNode},
+		{Name: "joined", Stamps: []state.StampKind{state.StampNode}},
+		{Name: "charged", Stamps: []state.StampKind{state.StampQuota}},
+		{Name: "resized", Stamps: []state.StampKind{state.StampNode}},
 		{Name: "new"},
-	}, rules, map[string]demand{
-		"assigned": {state.StampNode, "assignment"}, "bound": {state.StampNode, "binding"}, "joined": {state.StampNode, birth},
-		"charged": {state.StampQuota, "charge"}, "resized": {state.StampNode, "resize up"}, "old": none,
+	}, rules, map[string][]demand{
+		"assigned": {{state.StampNode, "assignment"}}, "bound": {{state.StampNode, "binding"}}, "joined": {{state.StampNode, birth}},
+		"charged": {{state.StampQuota, "charge"}}, "resized": {{state.StampNode, "resize up"}}, "old": none,
 	}),
-		`bound must demand a stamp of kind "node" and demands "": mend its declaration in pkg/events`,
+		`bound must demand stamps of the kinds [node] and demands []: mend its declaration in pkg/events`,
 		`charged: pkg/state/stamps.go has no row for "quota": add what it guards and who must move it`,
 		`resized: the row of "node" in pkg/state/stamps.go does not say "resize up": add it there`,
 		"new is not in demands of test/arch/stamps_test.go: say which set its batch decides about, or none",
@@ -98,18 +97,24 @@ func TestEveryEventTypeDemandsItsStamp(t *testing.T) {
 	)
 }
 
-func checkDemands(catalogue []events.Info, stamps []state.StampRule, demands map[string]demand) (problems []string) {
+func checkDemands(catalogue []events.Info, stamps []state.StampRule, demands map[string][]demand) (problems []string) {
 	listed := map[string]bool{}
 	for _, info := range catalogue {
 		listed[info.Name] = true
-		d, ok := demands[info.Name]
+		wanted, ok := demands[info.Name]
+		var kinds []state.StampKind
+		for _, d := range wanted {
+			kinds = append(kinds, d.kind)
+		}
 		switch {
 		case !ok:
 			problems = append(problems, info.Name+" is not in demands of test/arch/stamps_test.go: say which set its batch decides about, or none")
-		case info.Stamp != d.kind:
-			problems = append(problems, fmt.Sprintf("%s must demand a stamp of kind %q and demands %q: mend its declaration in pkg/events", info.Name, d.kind, info.Stamp))
-		case d != none:
-			problems = append(problems, checkDecision(info.Name, d, stamps)...)
+		case !slices.Equal(info.Stamps, kinds):
+			problems = append(problems, fmt.Sprintf("%s must demand stamps of the kinds %v and demands %v: mend its declaration in pkg/events", info.Name, kinds, info.Stamps))
+		default:
+			for _, d := range wanted {
+				problems = append(problems, checkDecision(info.Name, d, stamps)...)
+			}
 		}
 	}
 	for name := range demands {
@@ -146,13 +151,14 @@ func TestStampsBesideTheDemanded(t *testing.T) {
 
 func TestEveryStampHasALateRiser(t *testing.T) {
 	used := map[state.StampKind]bool{}
-	for _, d := range demands {
-		used[d.kind] = true
+	for _, wanted := range demands {
+		for _, d := range wanted {
+			used[d.kind] = true
+		}
 	}
 	for _, a := range also {
 		used[a.kind] = true
 	}
-	delete(used, state.NoSet)
 	report(t, checkLateRisers(used, lateRisers, files(t)))
 	wantProblems(t, checkLateRisers(map[state.StampKind]bool{state.StampNode: true, state.StampQuota: true}, map[state.StampKind]testRef{
 		state.StampNode: {"pkg/a_test.go", "TestGone"},

@@ -83,16 +83,19 @@ func Events(root string) (string, error) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s |\n", header, meaning)
 	}
-	b.WriteString("\n## Types\n\n| type | written by | stamp in its batch |\n|---|---|---|\n")
+	b.WriteString("\n## Types\n\n| type | written by | stamps in its batch |\n|---|---|---|\n")
 	for _, c := range contracts {
-		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s |\n", c.info.Name, anchor(c.info.Name), writers(c.info), stamp(c.info))
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s |\n", c.info.Name, anchor(c.info.Name), writers(c.info), stamps(c.info))
 	}
 	for _, c := range contracts {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", c.info.Name, c.says)
 		fmt.Fprintf(&b, "- Keys: %s\n", strings.Join(c.keys, "; "))
 		fmt.Fprintf(&b, "- Written by: %s\n", writers(c.info))
-		if c.info.Stamp != state.NoSet {
-			fmt.Fprintf(&b, "- Its batch must bear a stamp of kind `%s`\n", c.info.Stamp)
+		for _, kind := range c.info.Stamps {
+			fmt.Fprintf(&b, "- Its batch must bear a stamp of kind `%s`\n", kind)
+		}
+		if c.info.Orders {
+			b.WriteString("- If it makes an order, its batch must bear the stamp of that node\n")
 		}
 		for _, part := range []struct{ name, text string }{
 			{"Body", c.body}, {"Readers", c.readers}, {"Delivered twice", c.twice}, {"Missed", c.missed},
@@ -115,11 +118,15 @@ func writers(info events.Info) string {
 	return strings.Join(names, ", ")
 }
 
-func stamp(info events.Info) string {
-	if info.Stamp == state.NoSet {
+func stamps(info events.Info) string {
+	if len(info.Stamps) == 0 {
 		return "–"
 	}
-	return "`" + string(info.Stamp) + "`"
+	kinds := make([]string, len(info.Stamps))
+	for i, kind := range info.Stamps {
+		kinds[i] = "`" + string(kind) + "`"
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // contracts reads the comment of every type of the catalogue, ordered by name.
