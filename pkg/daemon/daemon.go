@@ -119,33 +119,24 @@ var errSignal = errors.New("told to stop")
 
 // Main runs a service and returns its exit code: 0 stopped, 1 failed, 2 bad flags or configuration.
 func Main[C Config](service string, config C, run func(context.Context, C, *Deps) error) int {
-	show, err := Load(service, config, os.Args[1:], os.Environ())
-	switch {
-	case errors.Is(err, errHelp):
-		return exitOK
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "%s: %v\n", service, err)
-		return exitUsage
-	case show:
-		if err := Print(os.Stdout, config); err != nil {
-			return exitFailed
+	return configured(service, config, func(ctx context.Context) error {
+		if err := serve(ctx, service, config, run); err != nil && !errors.Is(err, errSignal) {
+			return err
 		}
-		return exitOK
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	stopOnSignal(cancel)
-	slog.SetDefault(logger(os.Stderr, service, config.Base()))
-	if err := serve(ctx, service, config, run); err != nil && !errors.Is(err, errSignal) {
-		slog.Error("failed", "err", err)
-		return exitFailed
-	}
-	slog.Info("stopped")
-	return exitOK
+		slog.Info("stopped")
+		return nil
+	})
 }
 
 // Once runs something that ends by itself, with the same configuration and exit codes as the service, and without a connection.
 func Once[C Config](name string, config C, run func(context.Context, C) error) int {
+	return configured(name, config, func(ctx context.Context) error {
+		return guarded(func() error { return run(ctx, config) })
+	})
+}
+
+// configured reads a configuration and runs what it is for, with logs and signals set up; it returns the exit code.
+func configured[C Config](name string, config C, run func(context.Context) error) int {
 	show, err := Load(name, config, os.Args[1:], os.Environ())
 	switch {
 	case errors.Is(err, errHelp):
@@ -163,7 +154,7 @@ func Once[C Config](name string, config C, run func(context.Context, C) error) i
 	defer cancel(nil)
 	stopOnSignal(cancel)
 	slog.SetDefault(logger(os.Stderr, name, config.Base()))
-	if err := guarded(func() error { return run(ctx, config) }); err != nil {
+	if err := run(ctx); err != nil {
 		slog.Error("failed", "err", err)
 		return exitFailed
 	}
