@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,7 +35,7 @@ type command struct {
 	files    resource.Filenames
 	selector string
 	validate string
-	output   string
+	output   print.Output
 	manager  string
 	managed  bool
 
@@ -44,7 +45,7 @@ type command struct {
 
 // New makes the verb.
 func New(f *factory.Factory) *cobra.Command {
-	c := &command{Factory: f}
+	c := &command{Factory: f, output: print.Output{Formats: slices.Concat([]string{print.JSON, print.YAML, print.Name}, print.Templates())}}
 	cmd := &cobra.Command{
 		Use:                   "create -f FILENAME",
 		DisableFlagsInUseLine: true,
@@ -69,7 +70,7 @@ func New(f *factory.Factory) *cobra.Command {
 	flags.StringVar(&c.validate, "validate", "strict", `Must be one of: strict (or true), warn, ignore (or false). "true" or "strict" will fail the request if the input has unknown `+
 		`or duplicate fields. "warn" will warn about them without blocking the request. "false" or "ignore" will silently drop them.`)
 	flags.Lookup("validate").NoOptDefVal = "strict"
-	flags.StringVarP(&c.output, "output", "o", "", "Output format. One of: (json, yaml, name).")
+	c.output.AddFlags(flags)
 	flags.StringVar(&c.manager, "field-manager", "millrace-create", "Name of the manager used to track field ownership.")
 	flags.BoolVar(&c.managed, "show-managed-fields", false, "If true, keep the managedFields when printing objects in JSON or YAML format.")
 	factory.AddDryRun(cmd)
@@ -135,14 +136,13 @@ func (c *command) create(ctx context.Context, o *resource.Object, validation str
 
 // shower prints what was created.
 func (c *command) shower() (func(*resource.Object) error, error) {
-	format, err := print.ParseFormat(c.output, print.JSON, print.Name, print.YAML)
-	if err != nil {
+	if err := c.output.Parse(); err != nil {
 		return nil, err
 	}
-	switch format {
+	switch c.output.Format {
 	case print.Table, print.Name:
 		sentence := " created" + c.dryRun.Suffix()
-		if format == print.Name {
+		if c.output.Format == print.Name {
 			sentence = ""
 		}
 		return func(o *resource.Object) error {
@@ -150,13 +150,16 @@ func (c *command) shower() (func(*resource.Object) error, error) {
 			return err
 		}, nil
 	}
-	encoder := print.NewEncoder(c.Out, format)
+	encoder, err := c.output.Encoder(c.Out)
+	if err != nil {
+		return nil, err
+	}
 	return func(o *resource.Object) error {
 		content, err := o.Content()
 		if err != nil {
 			return err
 		}
-		if !c.managed {
+		if !c.managed && !c.output.Templated() {
 			print.OmitManagedFields(content)
 		}
 		return encoder.Encode(content)

@@ -41,6 +41,10 @@ func TestCreate(t *testing.T) {
 			name: "names", input: two, args: []string{"-f", "-", "-o", "name", "--field-manager=me"}, want: fakeapi.Result{Out: "configmap/a\npod/b-xyz\n"},
 			wantSent: 2, wantOptions: metav1.CreateOptions{FieldValidation: "Strict", FieldManager: "me"},
 		},
+		{
+			name: "by a template", input: two, args: []string{"-f", "-", "-o", "jsonpath={.kind}/{.metadata.name} "}, want: fakeapi.Result{Out: "ConfigMap/a Pod/b-xyz "},
+			wantSent: 2, wantOptions: metav1.CreateOptions{FieldValidation: "Strict", FieldManager: "millrace-create"},
+		},
 		{name: "nothing is sent", input: two, args: []string{"-f", "-", "--dry-run=client", "-o", "yaml"}, want: fakeapi.Result{Out: notSent}},
 		{name: "nothing is sent, in a sentence", input: two, args: []string{"-f", "-", "--dry-run"}, want: fakeapi.Result{Out: "configmap/a created (dry run)\npod/<unknown> created (dry run)\n"}},
 		{
@@ -71,7 +75,11 @@ func TestCreate(t *testing.T) {
 		{name: "arguments", args: []string{"x"}, want: fakeapi.Result{Code: 1, Err: "error: Unexpected args: [x]\nSee 'millrace create -h' for help and examples\n"}},
 		{name: "dry run", args: []string{"-f", "-", "--dry-run=x"}, want: fakeapi.Result{Code: 1, Err: "error: Invalid dry-run value (x). Must be \"none\", \"server\", or \"client\".\n"}},
 		{name: "validation", args: []string{"-f", "-", "--validate=x"}, want: fakeapi.Result{Code: 1, Err: "error: invalid - validate option \"x\"; must be one of: strict (or true), warn, ignore (or false)\n"}},
-		{name: "format", args: []string{"-f", "-", "-o", "wide"}, want: fakeapi.Result{Code: 1, Err: "error: unable to match a printer suitable for the output format \"wide\", allowed formats are: json,name,yaml\n"}},
+		{name: "format", args: []string{"-f", "-", "-o", "wide"}, want: fakeapi.Result{
+			Code: 1, Err: "error: unable to match a printer suitable for the output format \"wide\", allowed formats are: " +
+				"go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,template,templatefile,yaml\n",
+		}},
+		{name: "bad template", input: two, args: []string{"-f", "-", "-o", "jsonpath={.x"}, want: fakeapi.Result{Code: 1, Err: "error: error parsing jsonpath {.x, unclosed action\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			api := fakeapi.Start(t)

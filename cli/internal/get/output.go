@@ -51,7 +51,7 @@ func (c *command) content(o *resource.Object) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.managed && (c.output.Format == print.JSON || c.output.Format == print.YAML) {
+	if !c.managed && !c.output.Templated() {
 		print.OmitManagedFields(content)
 	}
 	return content, nil

@@ -91,6 +91,9 @@ func (o *Output) Parse() error {
 	return nil
 }
 
+// Templated says that a template chooses what is shown of each object.
+func (o *Output) Templated() bool { return takesTemplate(o.Format) }
+
 // InColumns says that objects are shown in columns that the user has chosen.
 func (o *Output) InColumns() bool { return o.Format == CustomColumns || o.Format == CustomColumnsFile }
 
