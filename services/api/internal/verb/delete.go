@@ -149,7 +149,8 @@ func (v *Verbs) endPod(pod *corev1.Pod, o *metav1.DeleteOptions) bool {
 	if pod.Generation > 0 {
 		pod.Generation++
 	}
-	t := metav1.NewTime(v.Now().Add(seconds(grace)).Truncate(time.Second))
+	// In whole seconds, up: the kubelet counts the grace from this, and must not count less than was asked for.
+	t := metav1.NewTime(v.Now().Add(seconds(grace) + time.Second - 1).Truncate(time.Second))
 	pod.DeletionTimestamp = &t
 	pod.DeletionGracePeriodSeconds = &grace
 	return true

@@ -154,6 +154,21 @@ func TestForcedPodGoesWithItsLastFinalizer(t *testing.T) {
 }
 
 // One that was given time waits for its node, whoever lets go of it.
+// The mark is in whole seconds; the pod never gets less time than it was given.
+func TestGraceIsNeverCutShort(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *api) {
+		a.Put(t, objtest.Pod("web").Node("n1").Obj())
+		apitest.Elapse(300 * time.Millisecond)
+		if answer := a.delete(scheme.Pods, "default", "web", metav1.DeleteOptions{GracePeriodSeconds: new(int64(3))}); answer.Err != nil {
+			t.Fatal(answer.Err)
+		}
+		marked := apitest.JSON[*corev1.Pod](t, a.get(scheme.Pods, "default", "web")).DeletionTimestamp
+		if got := marked.Sub(time.Now()); got < 3*time.Second || got >= 4*time.Second {
+			t.Errorf("the end is %v away, want 3 s and the rest of a second", got)
+		}
+	})
+}
+
 func TestGracefulPodWaitsForItsNode(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *api) {
 		a.Put(t, finalized(objtest.Pod("web").Node("n1").Obj()))
