@@ -259,6 +259,18 @@ func TestWatchByPath(t *testing.T) {
 	}
 }
 
+// TestWatchAlignsWhatIsThere: the rows of what there is at first are one table.
+func TestWatchAlignsWhatIsThere(t *testing.T) {
+	api := fakeapi.Start(t)
+	api.Put(pod("default", "a", "Running"), pod("default", "a-longer-name", "Pending"))
+	r := api.Begin(New, nil, "get", "pods", "-w", "-o", "custom-columns=NAME:.metadata.name,PHASE:.status.phase")
+	fakeapi.Await(t, "a watch", func() bool { return len(api.Requests("watch")) == 1 })
+	r.Stop()
+	if diff := cmp.Diff("NAME            PHASE\na               Running\na-longer-name   Pending\n", r.Out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWatchEndsInTime(t *testing.T) {
 	api := populated(t)
 	got := api.Run(New, "", "get", "pods", "-w", "--request-timeout=200ms")

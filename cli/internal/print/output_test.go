@@ -202,6 +202,10 @@ func TestCustomColumns(t *testing.T) {
 		},
 		{name: "empty path", args: []string{"-o", "custom-columns=A:,B:.kind"}, values: []any{a}, want: "A        B\n<none>   Pod\n"},
 		{name: "several lines", args: []string{"-o", "custom-columns=:.data.f", "--no-headers"}, values: []any{text}, want: "one\ntwo   three\n\n"},
+		{
+			name: "several lines are as wide as the last", args: []string{"-o", "custom-columns=A:.a,B:.b"}, values: []any{map[string]any{"a": "a-long-line\nx", "b": "y"}},
+			want: "A     B\na-long-line\nx     y\n",
+		},
 		{name: "harmless", args: []string{"-o", "custom-columns=A:.a"}, values: []any{map[string]any{"a": "\x1b[31m"}}, want: "A\n^[[31m\n"},
 		{name: "file", args: []string{"-o", "custom-columns-file=$DIR/columns"}, values: []any{a}, want: "NAME   KIND\na      Pod\n"},
 		{name: "file without headers", args: []string{"-o", "custom-columns-file", "--template=$DIR/columns", "--no-headers"}, values: []any{a}, want: "a     Pod\n"},
