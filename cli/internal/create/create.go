@@ -88,11 +88,10 @@ func (c *command) run(ctx context.Context) error {
 	if c.show, err = c.shower(); err != nil {
 		return err
 	}
-	namespace, named, err := c.Namespace()
-	if err != nil {
+	q := &resource.Query{Files: c.files, Labels: c.selector}
+	if err := c.Scope(q); err != nil {
 		return err
 	}
-	q := &resource.Query{Files: c.files, In: c.In, Namespace: namespace, Enforce: named, Labels: c.selector}
 	objects, err := q.Documents()
 	errs := []error{err}
 	if err == nil && len(objects) == 0 {

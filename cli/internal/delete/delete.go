@@ -159,12 +159,10 @@ func (c *command) complete(cmd *cobra.Command) error {
 }
 
 func (c *command) run(ctx context.Context) error {
-	namespace, named, err := c.Namespace()
-	if err != nil {
+	c.query.Chunk = resource.DefaultChunk
+	if err := c.Scope(&c.query); err != nil {
 		return err
 	}
-	c.query.Namespace, c.query.In, c.query.Chunk = namespace, c.In, resource.DefaultChunk
-	c.query.Enforce = named && !c.query.AllNamespaces
 	s, err := c.query.Select()
 	if s == nil {
 		return err

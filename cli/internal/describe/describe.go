@@ -81,12 +81,10 @@ func (c *command) run(ctx context.Context) error {
 	if len(c.query.Args) == 0 && len(c.query.Files.Names) == 0 {
 		return fmt.Errorf("You must specify the type of resource to describe. Use \"millrace api-resources\" for a complete list of supported resources.")
 	}
-	namespace, named, err := c.Namespace()
-	if err != nil {
+	c.query.Everything = true
+	if err := c.Scope(&c.query); err != nil {
 		return err
 	}
-	c.query.Namespace, c.query.In, c.query.Everything = namespace, c.In, true
-	c.query.Enforce = named && !c.query.AllNamespaces
 	s, err := c.query.Select()
 	if s == nil {
 		return err

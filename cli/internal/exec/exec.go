@@ -121,18 +121,17 @@ func (c *command) run(ctx context.Context) error {
 
 // pod reads the pod that is meant.
 func (c *command) pod(ctx context.Context, api *client.Client) (*corev1.Pod, error) {
-	namespace, named, err := c.Namespace()
-	if err != nil {
+	q := resource.Query{Files: c.files}
+	if err := c.Scope(&q); err != nil {
 		return nil, err
 	}
 	if c.target != "" {
-		o, err := target.Object(ctx, api, namespace, c.target)
+		o, err := target.Object(ctx, api, q.Namespace, c.target)
 		if err != nil {
 			return nil, err
 		}
 		return target.PodOf(o, "attach to")
 	}
-	q := resource.Query{Files: c.files, In: c.In, Namespace: namespace, Enforce: named}
 	s, err := q.Select()
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"millrace.dev/cli/internal/contextfile"
 	"millrace.dev/cli/internal/failure"
+	"millrace.dev/cli/internal/resource"
 	"millrace.dev/cli/internal/terminal"
 	"millrace.dev/pkg/auth"
 	"millrace.dev/pkg/client"
@@ -94,6 +95,17 @@ func (f *Factory) Namespace() (name string, named bool, err error) {
 		return "", false, err
 	}
 	return t.Namespace, t.NamespaceNamed, nil
+}
+
+// Scope completes a query by what the command line says for all commands: where its objects lie, if it does not itself say in all
+// namespaces, and what the file "-" stands for.
+func (f *Factory) Scope(q *resource.Query) error {
+	namespace, named, err := f.Namespace()
+	if err != nil {
+		return err
+	}
+	q.Namespace, q.Enforce, q.In = namespace, named && !q.AllNamespaces, f.In
+	return nil
 }
 
 // RequestTimeout is how long one request may take; 0: the user did not say.

@@ -122,13 +122,10 @@ func (c *command) run(cmd *cobra.Command) error {
 	if err := c.complete(cmd); err != nil {
 		return err
 	}
-	c.query.Everything, c.query.In, c.query.One = true, c.In, c.watch || c.watchOnly
-	var err error
-	var named bool
-	if c.query.Namespace, named, err = c.Namespace(); err != nil {
+	c.query.Everything, c.query.One = true, c.watch || c.watchOnly
+	if err := c.Scope(&c.query); err != nil {
 		return err
 	}
-	c.query.Enforce = named && !c.query.AllNamespaces
 	s, err := c.query.Select()
 	if s == nil {
 		return err
